@@ -1,0 +1,358 @@
+"""Reading an image between its pixels: the differentiable sampler.
+
+:func:`grid_sample` is the paper's sampler (equation 3) for the kernels people use.
+Each output value is a short sum over neighbouring pixels, and a kernel weighs them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from stn_tutorial.affine import affine_grid
+
+PADDINGS = ("zeros", "border", "reflection")
+
+
+def integer_kernel(distance: Tensor) -> Tensor:
+    """1 for the pixel at floor(x + 0.5), else 0. Paper: equation (4).
+
+    Args:
+        distance: x - m, in pixels, any shape; m is the pixel's position.
+
+    Built in chapter 2.
+    """
+    return (torch.floor(distance + 0.5) == 0).to(distance.dtype)
+
+
+def bilinear_kernel(distance: Tensor) -> Tensor:
+    """The tent max(0, 1 - |x - m|). Paper: equation (5).
+
+    At distance 0, the tip of the tent, the gradient is -1, the slope on the right:
+    PyTorch's choice. (``abs`` would give 0 there.)
+
+    Args:
+        distance: x - m, in pixels, any shape.
+
+    Built in chapter 2.
+    """
+    slope = torch.where(distance < 0, 1.0, -1.0).to(distance.dtype)
+    return (1 + slope * distance).clamp(min=0)
+
+
+def bicubic_kernel(distance: Tensor) -> Tensor:
+    """The cubic convolution kernel of Keys (1981) with a = -0.75, as in PyTorch.
+
+    It is 1 at distance 0, 0 at every other whole number, negative between 1 and
+    2, and 0 from 2 on.
+
+    Args:
+        distance: x - m, in pixels, any shape.
+
+    Built in chapter 2.
+    """
+    a, d = -0.75, distance.abs()
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+
+
+def sample_with_loops(
+    image: Tensor, x: float, y: float, kernel: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """One output value, by the paper's double sum over *all* pixels.
+
+    Slow and plain, to be read and to check :func:`grid_sample` against.
+
+    Args:
+        image: shape (H, W); outside it counts as 0.
+        x: column to read at, in pixels; 0 is the centre of the first column.
+        y: row to read at, in pixels.
+        kernel: a function of the distance in pixels, such as
+            :func:`bilinear_kernel`.
+
+    Returns:
+        a tensor with no dimensions.
+
+    Paper: equation (3). Built in chapter 2.
+    """
+    height, width = image.shape
+    x, y = torch.as_tensor(x).to(image), torch.as_tensor(y).to(image)
+    value = torch.zeros_like(image[0, 0])
+    for n in range(height):
+        for m in range(width):
+            value = value + image[n, m] * kernel(x - m) * kernel(y - n)
+    return value
+
+
+def unnormalise(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
+    """From [-1, 1] to pixels along one side; pixel 0 has its centre at 0.
+
+    Args:
+        coordinate: normalised x or y, any shape.
+        size: W for x, H for y.
+        align_corners: whether -1 and 1 are the centres of the outer pixels
+            (True) or their outer edges (False).
+
+    Built in chapter 2.
+    """
+    if align_corners:
+        return (coordinate + 1) * ((size - 1) / 2)
+    # One fused multiply-add, rounded once, as in PyTorch's own sampler: at a whole
+    # position a wrong last bit would choose another neighbour.
+    return torch.add(coordinate.new_tensor(-0.5), coordinate + 1, alpha=size / 2)
+
+
+def reflect(position: Tensor, size: int, align_corners: bool) -> Tensor:
+    """Fold positions outside the image back in, like a mirror at its border.
+
+    The mirror stands at the centre of the outer pixels (``align_corners=True``) or
+    at their outer edge (False).
+
+    Args:
+        position: in pixels, any shape.
+        size: number of pixels along this side.
+        align_corners: where the mirror stands.
+
+    Built in chapter 2.
+    """
+    low, span = (0.0, size - 1) if align_corners else (-0.5, size)
+    if span == 0:
+        return 0 * position
+    folded = (position - low).abs() % (2 * span)
+    return torch.where(folded > span, 2 * span - folded, folded) + low
+
+
+def clip(position: Tensor, size: int) -> Tensor:
+    """Move positions outside the image to its nearest pixel centre.
+
+    At and beyond the first and last centre the gradient is 0, as in PyTorch.
+
+    Args:
+        position: in pixels, any shape.
+        size: number of pixels along this side.
+
+    Built in chapter 2.
+    """
+    inside = (position > 0) & (position < size - 1)
+    return torch.where(inside, position, position.detach().clamp(0, size - 1))
+
+
+def pad(position: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
+    """Bring positions outside the image back in, unless zeros are asked for.
+
+    Args:
+        position: in pixels, any shape.
+        size: number of pixels along this side.
+        padding_mode: one of ``PADDINGS``.
+        align_corners: where ``"reflection"`` has its mirror.
+
+    Built in chapter 2.
+    """
+    if padding_mode == "zeros":
+        return position
+    if padding_mode == "reflection":
+        position = reflect(position, size, align_corners)
+    return clip(position, size)
+
+
+def box_kernel(distance: Tensor) -> Tensor:
+    """1 everywhere, for modes that read a single pixel.
+
+    ``0 * distance`` keeps the coordinates in the graph: their gradient is 0, as in
+    PyTorch, and not missing.
+
+    Args:
+        distance: x - m, in pixels, any shape.
+
+    Built in chapter 2.
+    """
+    return 1 + 0 * distance
+
+
+KERNELS = {
+    "nearest": box_kernel,
+    "integer": box_kernel,
+    "bilinear": bilinear_kernel,
+    "bicubic": bicubic_kernel,
+}
+
+
+def neighbours(position: Tensor, mode: str) -> Iterator[Tensor]:
+    """The pixels along one side that have a say at each position.
+
+    The upper neighbour is floor + 1, never ceil: at a whole position ceil would
+    make both neighbours one, and the gradient 0.
+
+    Args:
+        position: in pixels, any shape.
+        mode: one of ``KERNELS``. ``"nearest"`` rounds halves to the even pixel,
+            ``"integer"`` rounds them up (paper: equation (4)).
+
+    Yields:
+        whole numbers (float), shaped like position: one for the single-pixel
+        modes, two for ``"bilinear"``, four for ``"bicubic"``.
+
+    Built in chapter 2.
+    """
+    position = position.detach()
+    if mode == "nearest":
+        yield position.round()
+    elif mode == "integer":
+        yield torch.floor(position + 0.5)
+    else:
+        for offset in (0, 1) if mode == "bilinear" else (-1, 0, 1, 2):
+            yield torch.floor(position) + offset
+
+
+def look_up(input: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Read the pixels at whole-numbered (x, y); outside the image stands 0.
+
+    Args:
+        input: shape (N, C, H, W).
+        x: columns, shape (N, h, w), whole numbers, float.
+        y: rows, the same shape.
+
+    Returns:
+        shape (N, C, h, w).
+
+    Built in chapter 2.
+    """
+    n, c, height, width = input.shape
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    index = torch.where(inside, y, 0).long().mul_(width)
+    index = index.add_(torch.where(inside, x, 0).int())
+    index = index.flatten(1)[:, None].expand(-1, c, -1)
+    values = input.flatten(2).gather(2, index).reshape(n, c, *x.shape[1:])
+    return values.mul_(inside[:, None])
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    """Read ``input`` at the places that ``grid`` names.
+
+    Args:
+        input: images, shape (N, C, H, W).
+        grid: shape (N, h, w, 2), normalised (x, y) in the input; values beyond
+            -1 and 1 lie outside the image. NaN and infinity count as far outside.
+        mode: ``"nearest"`` (halves to even, as PyTorch), ``"integer"`` (the paper's
+            floor(x + 0.5)), ``"bilinear"`` or ``"bicubic"``.
+        padding_mode: what stands outside: ``"zeros"``, ``"border"`` (the nearest
+            pixel) or ``"reflection"`` (a mirror).
+        align_corners: whether -1 and 1 are the centres of the corner pixels (True)
+            or the outer edges of the image (False, the book's choice).
+
+    Returns:
+        shape (N, C, h, w), dtype of the input. Differentiable in input and grid;
+        at whole pixels the gradient is the one from the right (and from below).
+
+    Raises:
+        ValueError: a shape, dtype, device or option is wrong.
+
+    Paper: section 3.3, equation (3). Built in chapter 2. Same results as
+    ``torch.nn.functional.grid_sample`` in two dimensions.
+    """
+    _check(input, grid, mode, padding_mode)
+    height, width = input.shape[2:]
+    far = {"nan": -100.0, "posinf": 100.0, "neginf": -100.0}
+    x = unnormalise(grid[..., 0].nan_to_num(**far), width, align_corners)
+    y = unnormalise(grid[..., 1].nan_to_num(**far), height, align_corners)
+    # A bicubic sum pads each of its neighbours, the other modes pad the position.
+    first, then = padding_mode, "zeros"
+    if mode == "bicubic":
+        first, then = then, first
+    x = pad(x, width, first, align_corners)
+    y = pad(y, height, first, align_corners)
+    kernel, output = KERNELS[mode], input.new_zeros(())
+    for m in neighbours(x, mode):
+        column = pad(m, width, then, align_corners)
+        for n in neighbours(y, mode):
+            row = pad(n, height, then, align_corners)
+            weight = (kernel(x - m) * kernel(y - n))[:, None]
+            output = torch.addcmul(output, weight, look_up(input, column, row))
+    return output
+
+
+def warp(
+    input: Tensor,
+    theta: Tensor,
+    size: Sequence[int] | None = None,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    """Resample images through affine transforms: a grid, then the sampler.
+
+    Args:
+        input: images, shape (N, C, H, W).
+        theta: shape (N, 2, 3) or (1, 2, 3), target to source, normalised.
+        size: (h, w) of the output; the input's own if not given.
+        mode: as in :func:`grid_sample`.
+        padding_mode: as in :func:`grid_sample`.
+        align_corners: as in :func:`grid_sample`.
+
+    Returns:
+        shape (N, C, h, w).
+
+    Raises:
+        ValueError: a shape, dtype or option is wrong.
+
+    Built in chapter 2.
+    """
+    _check_images(input)
+    n, c, *in_size = input.shape
+    if len(theta) == 1:
+        theta = theta.expand(n, 2, 3)
+    grid = affine_grid(theta.to(input), (n, c, *(size or in_size)), align_corners)
+    return grid_sample(input, grid, mode, padding_mode, align_corners)
+
+
+def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
+    if mode not in KERNELS:
+        raise ValueError(
+            f"expected mode to be one of {list(KERNELS)}, but got: '{mode}'"
+        )
+    if padding_mode not in PADDINGS:
+        raise ValueError(
+            f"expected padding_mode to be one of {list(PADDINGS)}, "
+            f"but got: '{padding_mode}'"
+        )
+    _check_images(input)
+    if grid.dim() != 4 or grid.shape[-1] != 2:
+        raise ValueError(
+            "expected grid to have size 2 in last dimension, shape (N, h, w, 2), "
+            f"but got {tuple(grid.shape)}"
+        )
+    if len(input) != len(grid):
+        raise ValueError(
+            "expected grid and input to have same batch size, "
+            f"but got input {tuple(input.shape)} and grid {tuple(grid.shape)}"
+        )
+    if input.dtype != grid.dtype:
+        raise ValueError(
+            "expected input and grid of the same type, "
+            f"but got {input.dtype} and {grid.dtype}"
+        )
+    if input.device != grid.device:
+        raise ValueError(
+            "expected input and grid on the same device, "
+            f"but got {input.device} and {grid.device}"
+        )
+
+
+def _check_images(input: Tensor) -> None:
+    if input.dim() != 4 or min(input.shape[1:]) < 1:
+        raise ValueError(
+            "expected input to have non-empty spatial dimensions and channels, "
+            f"shape (N, C, H, W), but got {tuple(input.shape)}"
+        )
+    if not input.is_floating_point():
+        raise ValueError(
+            "expected input of floating point type, in [0, 1] for an image, "
+            f"but got {input.dtype}"
+        )

@@ -1,0 +1,233 @@
+"""Pooling, and measures of what it gives and what it destroys."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_tutorial.affine import translation
+from stn_tutorial.interpolation import warp
+
+
+def windows(input: Tensor, kernel_size: int, stride: int) -> Tensor:
+    """All square windows of an image, as views without copying.
+
+    Args:
+        input: shape (N, C, H, W).
+        kernel_size: side of a window, in pixels.
+        stride: step from one window to the next, in pixels.
+
+    Returns:
+        shape (N, C, h, w, kernel_size, kernel_size) with
+        h = (H - kernel_size) // stride + 1, and w likewise. A rest at the right
+        and lower edge that fills no window is left out.
+
+    Raises:
+        ValueError: the input is not (N, C, H, W), a number is below 1, or the
+            window is larger than the image.
+
+    Built in chapter 3.
+    """
+    if input.dim() != 4:
+        raise ValueError(
+            f"expected input of shape (N, C, H, W), but got {tuple(input.shape)}"
+        )
+    if kernel_size < 1 or stride < 1:
+        raise ValueError(
+            "expected kernel_size and stride of at least 1, "
+            f"but got {kernel_size} and {stride}"
+        )
+    if kernel_size > min(input.shape[2:]):
+        raise ValueError(
+            f"expected an image of at least {kernel_size} x {kernel_size} pixels "
+            f"for this window, but got {tuple(input.shape)}"
+        )
+    rows = input.unfold(2, kernel_size, stride)
+    return rows.unfold(3, kernel_size, stride)
+
+
+def max_pool2d(
+    input: Tensor, kernel_size: int = 2, stride: int | None = None
+) -> Tensor:
+    """Keep the largest value of each window.
+
+    Args:
+        input: shape (N, C, H, W).
+        kernel_size: side of a window, in pixels.
+        stride: step between windows; the kernel size if not given.
+
+    Returns:
+        shape (N, C, h, w), see :func:`windows`.
+
+    Raises:
+        ValueError: as :func:`windows`.
+
+    Built in chapter 3.
+    """
+    return windows(input, kernel_size, stride or kernel_size).amax(dim=(-2, -1))
+
+
+def avg_pool2d(
+    input: Tensor, kernel_size: int = 2, stride: int | None = None
+) -> Tensor:
+    """Keep the mean of each window.
+
+    Args:
+        input: shape (N, C, H, W).
+        kernel_size: side of a window, in pixels.
+        stride: step between windows; the kernel size if not given.
+
+    Returns:
+        shape (N, C, h, w), see :func:`windows`.
+
+    Raises:
+        ValueError: as :func:`windows`.
+
+    Built in chapter 3.
+    """
+    return windows(input, kernel_size, stride or kernel_size).mean(dim=(-2, -1))
+
+
+def anti_aliased_max_pool2d(input: Tensor) -> Tensor:
+    """2x2 max-pooling that blurs before it drops pixels (Zhang 2019).
+
+    A maximum over every 2x2 window (stride 1), then a low-pass filter with weights
+    1 3 3 1 in each direction, evaluated at every second pixel.
+
+    Args:
+        input: shape (N, C, H, W) with H and W of at least 2.
+
+    Returns:
+        shape (N, C, H // 2, W // 2).
+
+    Raises:
+        ValueError: as :func:`windows`.
+
+    Built in chapter 3.
+    """
+    height, width = input.shape[2] // 2, input.shape[3] // 2
+    dense = windows(input, 2, 1).amax(dim=(-2, -1))
+    dense = F.pad(dense, (1, 2, 1, 2))
+    weights = dense.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    blurred = torch.einsum("nchwij,i,j->nchw", windows(dense, 4, 2), weights, weights)
+    return blurred[:, :, :height, :width]
+
+
+def receptive_field(layers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """How much of the input each layer's units see.
+
+    Args:
+        layers: (kernel_size, stride) of each convolution or pooling layer, from
+            the input on.
+
+    Returns:
+        after each layer (size, step): the side of the input square that one unit
+        sees, and the distance between the squares of two neighbouring units,
+        both in input pixels.
+
+    Raises:
+        ValueError: a kernel size or a stride is below 1.
+
+    Built in chapter 3.
+    """
+    size, step, sizes = 1, 1, []
+    for kernel_size, stride in layers:
+        if kernel_size < 1 or stride < 1:
+            raise ValueError(
+                "expected layers (kernel_size, stride) of at least 1, "
+                f"but got {(kernel_size, stride)}"
+            )
+        size += (kernel_size - 1) * step
+        step *= stride
+        sizes.append((size, step))
+    return sizes
+
+
+def shift(images: Tensor, dx: float, dy: float) -> Tensor:
+    """Move the content right by dx and down by dy pixels; zeros move in.
+
+    Args:
+        images: shape (N, C, H, W).
+        dx: pixels to the right; fractions are interpolated bilinearly.
+        dy: pixels down.
+
+    Returns:
+        shape (N, C, H, W).
+
+    Built in chapter 3.
+    """
+    height, width = images.shape[2:]
+    return warp(images, translation(-2 * dx / width, -2 * dy / height))
+
+
+def relative_difference(a: Tensor, b: Tensor) -> float:
+    """How far apart two batches of features are: 0 if equal, 1 if unrelated.
+
+    The mean over samples of ||a - b|| / sqrt(||a||^2 + ||b||^2): features that do
+    not overlap at all are at distance 1.
+
+    Args:
+        a: features, shape (N, ...).
+        b: features of the same shape.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Built in chapter 3.
+    """
+    if a.shape != b.shape:
+        raise ValueError(
+            f"expected features of one shape, but got {tuple(a.shape)} "
+            f"and {tuple(b.shape)}"
+        )
+    a, b = a.flatten(1), b.flatten(1)
+    scale = (a.square().sum(1) + b.square().sum(1)).sqrt()
+    ratio = (a - b).norm(dim=1) / scale.clamp(min=torch.finfo(a.dtype).tiny)
+    return ratio.mean().item()
+
+
+def invariance_error(
+    features: Callable[[Tensor], Tensor], images: Tensor, dx: float, dy: float
+) -> float:
+    """How much the features change when the images move: 0 is full invariance.
+
+    Args:
+        features: from images (N, C, H, W) to features (N, ...).
+        images: shape (N, C, H, W).
+        dx: shift to the right, in pixels.
+        dy: shift down, in pixels.
+
+    Returns:
+        :func:`relative_difference` of the features before and after.
+
+    Built in chapter 3.
+    """
+    return relative_difference(features(images), features(shift(images, dx, dy)))
+
+
+def equivariance_error(
+    features: Callable[[Tensor], Tensor], images: Tensor, dx: float, dy: float
+) -> float:
+    """How far the features are from moving along with the images: 0 is fully.
+
+    The features are moved by the same fraction of their map as the images, which
+    is dx / stride pixels.
+
+    Args:
+        features: from images (N, C, H, W) to maps (N, K, h, w).
+        images: shape (N, C, H, W).
+        dx: shift to the right, in input pixels.
+        dy: shift down, in input pixels.
+
+    Returns:
+        :func:`relative_difference` between the features of the moved images and
+        the moved features.
+
+    Built in chapter 3.
+    """
+    before = features(images)
+    scale_y = before.shape[2] / images.shape[2]
+    scale_x = before.shape[3] / images.shape[3]
+    moved = shift(before, dx * scale_x, dy * scale_y)
+    return relative_difference(moved, features(shift(images, dx, dy)))

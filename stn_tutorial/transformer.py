@@ -1,0 +1,115 @@
+"""The spatial transformer: localisation net, sampling grid, sampler."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stn_tutorial.affine import affine_grid
+from stn_tutorial.interpolation import grid_sample
+
+
+class LocalisationNet(nn.Module):
+    """Look at an image and say where to look: regress theta.
+
+    Its last layer starts with zero weights and the identity as bias, so before
+    training every image gets the transform that changes nothing.
+
+    Args:
+        in_shape: (C, H, W) of the images or feature maps it looks at.
+        channels: output channels of 5x5 convolutions, each followed by a ReLU and
+            2x2 max-pooling. Empty for a fully connected net.
+        hidden: sizes of the fully connected layers before the last.
+
+    Raises:
+        ValueError: in_shape is not three positive integers, or the image is too
+            small to be halved that often.
+
+    Paper: section 3.1. Built in chapter 4.
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        channels: Sequence[int] = (),
+        hidden: Sequence[int] = (32, 32),
+    ) -> None:
+        super().__init__()
+        if len(in_shape) != 3 or min(in_shape) < 1:
+            raise ValueError(
+                f"expected in_shape (C, H, W) of positive integers, got {in_shape}"
+            )
+        c, height, width = in_shape
+        if min(height, width) >> len(channels) == 0:
+            raise ValueError(
+                f"{len(channels)} poolings need an image of at least "
+                f"{2 ** len(channels)} pixels a side, got in_shape {in_shape}"
+            )
+        layers: list[nn.Module] = []
+        for k in channels:
+            layers += [nn.Conv2d(c, k, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+            c, height, width = k, height // 2, width // 2
+        layers.append(nn.Flatten())
+        features = c * height * width
+        for k in hidden:
+            layers += [nn.Linear(features, k), nn.ReLU()]
+            features = k
+        self.body = nn.Sequential(*layers)
+        self.last = nn.Linear(features, 6)
+        nn.init.zeros_(self.last.weight)
+        with torch.no_grad():
+            self.last.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """From images (N, C, H, W) to theta (N, 2, 3)."""
+        return self.last(self.body(input)).view(-1, 2, 3)
+
+
+class SpatialTransformer(nn.Module):
+    """Warp each input by a transform that is computed from that input.
+
+    Put it before a classifier or between any two layers. It is trained with the
+    rest of the network; it needs no labels of its own.
+
+    Args:
+        localisation: a module from (N, C, H, W) to theta (N, 2, 3), such as
+            :class:`LocalisationNet`.
+        out_size: (h, w) of the output; the input's own if not given.
+        padding_mode: as in :func:`stn_tutorial.interpolation.grid_sample`.
+
+    Paper: section 3, figure 2. Built in chapter 4.
+    """
+
+    def __init__(
+        self,
+        localisation: nn.Module,
+        out_size: Sequence[int] | None = None,
+        padding_mode: str = "zeros",
+    ) -> None:
+        super().__init__()
+        self.localisation = localisation
+        self.out_size = out_size
+        self.padding_mode = padding_mode
+
+    def forward(
+        self, input: Tensor, return_theta: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Warp a batch.
+
+        Args:
+            input: shape (N, C, H, W).
+            return_theta: whether to return theta as well.
+
+        Returns:
+            output, shape (N, C, h, w); or (output, theta), theta (N, 2, 3).
+
+        Raises:
+            ValueError: the input, theta or an option does not fit.
+        """
+        theta = self.localisation(input)
+        size = (*input.shape[:2], *(self.out_size or input.shape[2:]))
+        grid = affine_grid(theta, size, align_corners=False)
+        output = grid_sample(
+            input, grid, padding_mode=self.padding_mode, align_corners=False
+        )
+        return (output, theta) if return_theta else output
