@@ -24,7 +24,7 @@ def affine(
         theta, shape (N, 2, 3); N = 1 when all six are floats.
 
     Raises:
-        ValueError: an entry is a tensor with more than one dimension.
+        ValueError: an entry has more than one dimension, or lengths differ.
 
     Paper: equation (1). Built in chapter 1.
     """
@@ -32,10 +32,11 @@ def affine(
     like = next((e for e in entries if isinstance(e, Tensor)), torch.empty(0))
     dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
     columns = [torch.as_tensor(e, dtype=dtype, device=like.device) for e in entries]
-    if any(column.dim() > 1 for column in columns):
+    lengths = {column.numel() for column in columns} - {1}
+    if len(lengths) > 1 or any(column.dim() > 1 for column in columns):
         shapes = [tuple(column.shape) for column in columns]
         raise ValueError(
-            f"expected floats or tensors of shape (N,), got shapes {shapes}"
+            f"expected floats or tensors of one shape (N,), got shapes {shapes}"
         )
     columns = torch.broadcast_tensors(*(column.reshape(-1) for column in columns))
     return torch.stack(columns, dim=1).reshape(-1, 2, 3)
@@ -132,13 +133,16 @@ def compose(*thetas: Tensor) -> Tensor:
         theta, shape (N, 2, 3).
 
     Raises:
-        ValueError: no transform, or one of another shape.
+        ValueError: no transform, one of another shape, or batches of different N.
 
     Built in chapter 1.
     """
     if not thetas:
         raise ValueError("compose expected at least one theta of shape (N, 2, 3)")
     product = homogeneous(thetas[0])
+    lengths = {len(theta) for theta in thetas} - {1}
+    if len(lengths) > 1:
+        raise ValueError(f"compose expected batches of one N, got {sorted(lengths)}")
     for theta in thetas[1:]:
         product = product @ homogeneous(theta)
     return product[:, :2]

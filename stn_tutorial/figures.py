@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import io
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage import data
 from torch import Tensor
+
+from stn_tutorial.affine import affine_grid
+from stn_tutorial.interpolation import grid_sample
 
 # The same meaning through the whole book; safe for the colour-blind (Okabe-Ito).
 INPUT = "#0072B2"
@@ -67,9 +71,11 @@ def show_image(
         edge: colour of a frame, such as ``INPUT`` or ``OUTPUT``.
 
     Raises:
-        ValueError: the image has another shape.
+        ValueError: the image has another shape, or is not floating point.
     """
     image = image.detach().cpu()
+    if not image.is_floating_point():
+        raise ValueError(f"expected floats from 0 to 1, but got {image.dtype}")
     if image.dim() == 2:
         image = image[None]
     if image.dim() != 3 or image.shape[0] not in (1, 3):
@@ -107,7 +113,15 @@ def show_images(
 
     Returns:
         the figure.
+
+    Raises:
+        ValueError: no image, or another number of titles than of images.
     """
+    if len(images) == 0 or (titles and len(titles) != len(images)):
+        raise ValueError(
+            "expected at least one image and one title an image, "
+            f"but got {len(images)} image(s) and {len(titles or [])} title(s)"
+        )
     columns = columns or len(images)
     rows = -(-len(images) // columns)
     aspect = images[0].shape[-1] / images[0].shape[-2]
@@ -152,10 +166,90 @@ def draw_grid(
     ax.plot(*points[0, 0], "o", color=color, markersize=5)
 
 
+def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Figure:
+    """Draw one image with its sampling grid, theta, and the warped output.
+
+    Args:
+        source: shape (C, H, W).
+        theta: shape (2, 3).
+        target: what the output should become, drawn last if given.
+
+    Returns:
+        the figure.
+    """
+    height, width = source.shape[1:]
+    panels = 3 if target is None else 4
+    ratios = [1, 0.8, 1, 1][:panels]
+    figure, axes = plt.subplots(
+        1, panels, figsize=(2.4 * sum(ratios), 2.5), width_ratios=ratios
+    )
+    show_image(axes[0], source, "input and grid", edge=INPUT)
+    grid = affine_grid(theta[None], (1, *source.shape), align_corners=False)
+    draw_grid(axes[0], grid[0], (height, width))
+    axes[0].set_xlim(-0.3 * width, 1.3 * width)
+    axes[0].set_ylim(1.3 * height, -0.3 * height)
+    numbers = "\n".join(" ".join(f"{v:5.2f}" for v in row) for row in theta)
+    axes[1].text(0.5, 0.55, numbers, ha="center", family="monospace", size=10)
+    axes[1].annotate("", (1, 0.4), (0, 0.4), arrowprops={"arrowstyle": "->"})
+    axes[1].set_title("theta")
+    axes[1].set_axis_off()
+    output = grid_sample(source[None], grid, align_corners=False)
+    show_image(axes[2], output[0], "output", edge=OUTPUT)
+    if target is not None:
+        show_image(axes[3], target, "target")
+    return figure
+
+
+def show_maps(maps: dict[str, Tensor]) -> Figure:
+    """Draw signed maps side by side: blue above 0, red below, white at 0.
+
+    Args:
+        maps: title and values, shape (H, W); each is scaled to its own largest value.
+
+    Returns:
+        the figure.
+    """
+    figure, axes = plt.subplots(1, len(maps), figsize=(2.4 * len(maps), 2.5))
+    for ax, (title, values) in zip(np.atleast_1d(axes), maps.items(), strict=True):
+        pixels = values.detach().cpu().numpy()
+        limit = np.abs(pixels).max() or 1.0
+        ax.imshow(pixels, cmap="RdBu", vmin=-limit, vmax=limit)
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.grid(False)
+    return figure
+
+
+def plot_panels(
+    panels: dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]], ylabel: str
+) -> Figure:
+    """Draw line charts side by side, with one y axis and one legend.
+
+    Args:
+        panels: for each x label the curves: name and (x, y).
+        ylabel: text at the y axis.
+
+    Returns:
+        the figure.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3.5 * len(panels), 2.8), sharey=True, squeeze=False
+    )
+    for ax, (xlabel, curves) in zip(axes[0], panels.items(), strict=True):
+        for i, (name, (x, y)) in enumerate(curves.items()):
+            marker = "o" if len(x) < 20 else None
+            ax.plot(x, y, ["-", "--", ":", "-."][i % 4], label=name, marker=marker)
+        ax.set_xlabel(xlabel)
+    axes[0, 0].set_ylabel(ylabel)
+    if len(axes[0, 0].lines) > 1:
+        axes[0, 0].legend()
+    return figure
+
+
 def frame(figure: Figure) -> Image.Image:
     """Turn a figure into a picture for :class:`Animation`, and close it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, bbox_inches=None)
+    with plt.rc_context({"savefig.bbox": None}):  # "tight" would vary the size
+        figure.savefig(buffer)
     plt.close(figure)
     return Image.open(buffer).convert("RGB")
 
@@ -203,7 +297,7 @@ class Animation:
         return PLAYER.format(
             id="animation-" + hashlib.sha256(sprite).hexdigest()[:12],
             sprite=base64.b64encode(sprite).decode(),
-            label=self.label,
+            label=html.escape(self.label),
             width=width,
             height=height,
             count=len(self.frames),

@@ -28,8 +28,8 @@ def integer_kernel(distance: Tensor) -> Tensor:
 def bilinear_kernel(distance: Tensor) -> Tensor:
     """The tent max(0, 1 - |x - m|). Paper: equation (5).
 
-    At distance 0, the tip of the tent, the gradient is -1, the slope on the right:
-    PyTorch's choice. (``abs`` would give 0 there.)
+    At its three kinks (-1, 0 and 1) the gradient is the slope on the right, which
+    is PyTorch's choice. (``abs`` would give 0 at the tip.)
 
     Args:
         distance: x - m, in pixels, any shape.
@@ -37,7 +37,8 @@ def bilinear_kernel(distance: Tensor) -> Tensor:
     Built in chapter 2.
     """
     slope = torch.where(distance < 0, 1.0, -1.0).to(distance.dtype)
-    return (1 + slope * distance).clamp(min=0)
+    inside = (distance >= -1) & (distance < 1)
+    return torch.where(inside, 1 + slope * distance, 0)
 
 
 def bicubic_kernel(distance: Tensor) -> Tensor:
@@ -224,7 +225,7 @@ def look_up(input: Tensor, x: Tensor, y: Tensor) -> Tensor:
     index = index.add_(torch.where(inside, x, 0).int())
     index = index.flatten(1)[:, None].expand(-1, c, -1)
     values = input.flatten(2).gather(2, index).reshape(n, c, *x.shape[1:])
-    return values.mul_(inside[:, None])
+    return values.masked_fill_(~inside[:, None], 0)
 
 
 def grid_sample(
@@ -259,9 +260,10 @@ def grid_sample(
     """
     _check(input, grid, mode, padding_mode)
     height, width = input.shape[2:]
-    far = {"nan": -100.0, "posinf": 100.0, "neginf": -100.0}
-    x = unnormalise(grid[..., 0].nan_to_num(**far), width, align_corners)
-    y = unnormalise(grid[..., 1].nan_to_num(**far), height, align_corners)
+    far = 2 / torch.finfo(grid.dtype).eps - 4  # beyond, x and x + 1 are one number
+    x = unnormalise(grid[..., 0], width, align_corners)
+    y = unnormalise(grid[..., 1], height, align_corners)
+    x, y = (p.nan_to_num(-far).clamp(-far, far) for p in (x, y))
     # A bicubic sum pads each of its neighbours, the other modes pad the position.
     first, then = padding_mode, "zeros"
     if mode == "bicubic":
@@ -307,7 +309,7 @@ def warp(
     _check_images(input)
     n, c, *in_size = input.shape
     if len(theta) == 1:
-        theta = theta.expand(n, 2, 3)
+        theta = theta.expand(n, *theta.shape[1:])
     grid = affine_grid(theta.to(input), (n, c, *(size or in_size)), align_corners)
     return grid_sample(input, grid, mode, padding_mode, align_corners)
 

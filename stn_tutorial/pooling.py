@@ -65,7 +65,8 @@ def max_pool2d(
 
     Built in chapter 3.
     """
-    return windows(input, kernel_size, stride or kernel_size).amax(dim=(-2, -1))
+    stride = kernel_size if stride is None else stride
+    return windows(input, kernel_size, stride).amax(dim=(-2, -1))
 
 
 def avg_pool2d(
@@ -86,7 +87,8 @@ def avg_pool2d(
 
     Built in chapter 3.
     """
-    return windows(input, kernel_size, stride or kernel_size).mean(dim=(-2, -1))
+    stride = kernel_size if stride is None else stride
+    return windows(input, kernel_size, stride).mean(dim=(-2, -1))
 
 
 def anti_aliased_max_pool2d(input: Tensor) -> Tensor:
@@ -106,12 +108,10 @@ def anti_aliased_max_pool2d(input: Tensor) -> Tensor:
 
     Built in chapter 3.
     """
-    height, width = input.shape[2] // 2, input.shape[3] // 2
     dense = windows(input, 2, 1).amax(dim=(-2, -1))
     dense = F.pad(dense, (1, 2, 1, 2))
     weights = dense.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    blurred = torch.einsum("nchwij,i,j->nchw", windows(dense, 4, 2), weights, weights)
-    return blurred[:, :, :height, :width]
+    return torch.einsum("nchwij,i,j->nchw", windows(dense, 4, 2), weights, weights)
 
 
 def receptive_field(layers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -181,7 +181,7 @@ def relative_difference(a: Tensor, b: Tensor) -> float:
             f"expected features of one shape, but got {tuple(a.shape)} "
             f"and {tuple(b.shape)}"
         )
-    a, b = a.flatten(1), b.flatten(1)
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     scale = (a.square().sum(1) + b.square().sum(1)).sqrt()
     ratio = (a - b).norm(dim=1) / scale.clamp(min=torch.finfo(a.dtype).tiny)
     return ratio.mean().item()
@@ -207,18 +207,22 @@ def invariance_error(
 
 
 def equivariance_error(
-    features: Callable[[Tensor], Tensor], images: Tensor, dx: float, dy: float
+    features: Callable[[Tensor], Tensor],
+    images: Tensor,
+    dx: float,
+    dy: float,
+    step: int,
 ) -> float:
     """How far the features are from moving along with the images: 0 is fully.
-
-    The features are moved by the same fraction of their map as the images, which
-    is dx / stride pixels.
 
     Args:
         features: from images (N, C, H, W) to maps (N, K, h, w).
         images: shape (N, C, H, W).
         dx: shift to the right, in input pixels.
         dy: shift down, in input pixels.
+        step: distance between two neighbouring units of the map, in input pixels
+            (the product of the strides, see :func:`receptive_field`). The maps
+            are moved by dx / step and dy / step.
 
     Returns:
         :func:`relative_difference` between the features of the moved images and
@@ -226,8 +230,5 @@ def equivariance_error(
 
     Built in chapter 3.
     """
-    before = features(images)
-    scale_y = before.shape[2] / images.shape[2]
-    scale_x = before.shape[3] / images.shape[3]
-    moved = shift(before, dx * scale_x, dy * scale_y)
+    moved = shift(features(images), dx / step, dy / step)
     return relative_difference(moved, features(shift(images, dx, dy)))

@@ -35,6 +35,7 @@ class LocalisationNet(nn.Module):
         hidden: Sequence[int] = (32, 32),
     ) -> None:
         super().__init__()
+        self.in_shape = tuple(in_shape)
         if len(in_shape) != 3 or min(in_shape) < 1:
             raise ValueError(
                 f"expected in_shape (C, H, W) of positive integers, got {in_shape}"
@@ -61,7 +62,16 @@ class LocalisationNet(nn.Module):
             self.last.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
 
     def forward(self, input: Tensor) -> Tensor:
-        """From images (N, C, H, W) to theta (N, 2, 3)."""
+        """From images (N, C, H, W) to theta (N, 2, 3).
+
+        Raises:
+            ValueError: the images are not of ``in_shape``.
+        """
+        if tuple(input.shape[1:]) != self.in_shape:
+            raise ValueError(
+                f"expected images of shape (N, C, H, W) with (C, H, W) = "
+                f"{self.in_shape}, but got {tuple(input.shape)}"
+            )
         return self.last(self.body(input)).view(-1, 2, 3)
 
 
