@@ -189,7 +189,7 @@ def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Fi
     axes[0].set_xlim(-0.3 * width, 1.3 * width)
     axes[0].set_ylim(1.3 * height, -0.3 * height)
     numbers = "\n".join(" ".join(f"{v:5.2f}" for v in row) for row in theta)
-    axes[1].text(0.5, 0.55, numbers, ha="center", family="monospace", size=10)
+    axes[1].text(0.5, 0.55, numbers, ha="center", family="monospace", size=12)
     axes[1].annotate("", (1, 0.4), (0, 0.4), arrowprops={"arrowstyle": "->"})
     axes[1].set_title("theta")
     axes[1].set_axis_off()
@@ -215,6 +215,7 @@ def show_maps(maps: dict[str, Tensor]) -> Figure:
         limit = np.abs(pixels).max() or 1.0
         ax.imshow(pixels, cmap="RdBu", vmin=-limit, vmax=limit)
         ax.set(title=title, xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
         ax.grid(False)
     return figure
 
@@ -317,6 +318,13 @@ def _png(frames: Sequence[Image.Image]) -> bytes:
 
 
 PLAYER = """\
+<style>
+.stn-animation button {{
+  font: inherit; color: inherit; background: none; cursor: pointer;
+  border: 1px solid currentcolor; border-radius: .3em; padding: .2em .7em;
+}}
+.stn-animation button:focus-visible {{ outline: 3px solid #0072b2; }}
+</style>
 <div class="stn-animation" id="{id}" style="max-width:{width}px">
 <div role="img" aria-label="{label}" style="width:100%;aspect-ratio:{width}/{height};\
 background:url(data:image/png;base64,{sprite}) 0 0/{count}00% 100%"></div>

@@ -7,6 +7,7 @@ Each output value is a short sum over neighbouring pixels, and a kernel weighs t
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stn_tutorial.affine import affine_grid
@@ -26,7 +27,7 @@ def integer_kernel(distance: Tensor) -> Tensor:
 
 
 def bilinear_kernel(distance: Tensor) -> Tensor:
-    """The tent max(0, 1 - |x - m|). Paper: equation (5).
+    """The tent ``max(0, 1 - |x - m|)``. Paper: equation (5).
 
     At its three kinks (-1, 0 and 1) the gradient is the slope on the right, which
     is PyTorch's choice. (``abs`` would give 0 at the tip.)
@@ -314,6 +315,34 @@ def warp(
     return grid_sample(input, grid, mode, padding_mode, align_corners)
 
 
+def blur(input: Tensor, sigma: int) -> Tensor:
+    """Gaussian low-pass filter: spread each pixel over its surroundings.
+
+    Blur before you shrink, or a fine pattern comes back as a false coarse one; blur
+    before you align, and the gradient sees further. Outside stands the border.
+
+    Args:
+        input: images, shape (N, C, H, W).
+        sigma: width of the bell curve, in pixels, at least 1; it is cut off at
+            4 sigma.
+
+    Returns:
+        shape (N, C, H, W).
+
+    Raises:
+        ValueError: a shape or dtype is wrong, or sigma is below 1.
+
+    Built in chapter 2.
+    """
+    _check_images(input)
+    if sigma < 1:
+        raise ValueError(f"expected sigma of at least 1 pixel, but got {sigma}")
+    x = torch.linspace(-4, 4, 8 * sigma + 1, dtype=input.dtype, device=input.device)
+    w = (x**2 / -2).softmax(0)[None, None]
+    planes = F.pad(input.flatten(0, 1)[:, None], [4 * sigma] * 4, "replicate")
+    return F.conv2d(F.conv2d(planes, w[None]), w.mT[None]).view_as(input)
+
+
 def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
     if mode not in KERNELS:
         raise ValueError(
@@ -348,9 +377,9 @@ def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
 
 
 def _check_images(input: Tensor) -> None:
-    if input.dim() != 4 or min(input.shape[1:]) < 1:
+    if input.dim() != 4 or min(input.shape[2:]) < 1:
         raise ValueError(
-            "expected input to have non-empty spatial dimensions and channels, "
+            "expected input to have non-empty spatial dimensions, "
             f"shape (N, C, H, W), but got {tuple(input.shape)}"
         )
     if not input.is_floating_point():

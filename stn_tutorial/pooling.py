@@ -122,9 +122,9 @@ def receptive_field(layers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
             the input on.
 
     Returns:
-        after each layer (size, step): the side of the input square that one unit
-        sees, and the distance between the squares of two neighbouring units,
-        both in input pixels.
+        One pair (size, step) a layer, both in input pixels. The size is the side
+        of the input square that one unit sees, the step the distance between the
+        squares of two neighbouring units.
 
     Raises:
         ValueError: a kernel size or a stride is below 1.

@@ -1,0 +1,93 @@
+"""The project's own files agree with each other."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from book_extension import repository
+from notebooks import ROOT
+
+MEGABYTE = 2**20
+PIN = re.compile(r"^\s*([A-Za-z0-9_-]+)==(\S+)", re.M)
+
+
+def read(name: str) -> str:
+    """Read a file of the repository."""
+    return (ROOT / name).read_text("utf-8")
+
+
+def tracked_files() -> list[Path]:
+    """List the repository's files: those in git, and new ones it does not ignore."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    command += ["--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("no git repository here")
+    paths = [ROOT / name for name in done.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def test_the_repository_address_stands_in_one_place() -> None:
+    url = yaml.safe_load(read("_config.yml"))["repository"]["url"]
+    address = url.split("//")[1].encode()
+    assert [p.name for p in tracked_files() if address in p.read_bytes()] == [
+        "_config.yml"
+    ]
+
+
+def test_files_are_small() -> None:
+    large = [p.name for p in tracked_files() if p.stat().st_size > 2 * MEGABYTE]
+    assert large == []
+
+
+ON_GITHUB = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "you/fork"}
+BRANCH = {"GITHUB_REF": "refs/heads/mine", "GITHUB_REF_NAME": "mine"}
+TAG = {"GITHUB_REF": "refs/tags/v1", "GITHUB_REF_NAME": "v1"}
+PULL_REQUEST = {"GITHUB_REF": "refs/pull/5/merge", "GITHUB_REF_NAME": "5/merge"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("https://host/me/book", "main")),
+        (ON_GITHUB | BRANCH, ("https://github.com/you/fork", "mine")),
+        (ON_GITHUB | TAG, ("https://github.com/you/fork", "main")),
+        (ON_GITHUB | PULL_REQUEST, ("https://github.com/you/fork", "main")),
+    ],
+)
+def test_a_fork_launches_the_fork(
+    environ: dict[str, str], expected: tuple[str, str]
+) -> None:
+    assert repository("https://host/me/book", "main", environ) == expected
+
+
+def test_binder_installs_the_tested_versions() -> None:
+    pins = dict(PIN.findall(read("requirements.txt")))
+    binder = dict(PIN.findall(read("binder/requirements.txt")))
+    assert binder.items() <= pins.items()
+    dependencies = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+    needed = {re.split("[<>=]", dependency)[0] for dependency in dependencies}
+    assert needed <= binder.keys()
+    assert read("binder/runtime.txt").strip() == "python-3.11"
+
+
+def test_readme_names_the_pinned_pytorch() -> None:
+    pins = dict(PIN.findall(read("requirements.txt")))
+    assert set(re.findall(r"torch==(\S+)", read("README.md"))) == {pins["torch"]}
+
+
+def test_readme_opens_with_the_commands_of_the_makefile() -> None:
+    first_block = read("README.md").split("```")[1]
+    commands = re.findall(r"^make (\w+)", first_block, re.M)
+    assert commands == ["book", "test", "notebooks", "lab"]
+    assert commands == re.findall(r"^# make (\w+)", read("Makefile"), re.M)
+    for command in commands:
+        assert re.search(rf"^{command}:", read("Makefile"), re.M)
+
+
+def test_one_version_everywhere() -> None:
+    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert yaml.safe_load(read("CITATION.cff"))["version"] == version

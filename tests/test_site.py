@@ -1,0 +1,287 @@
+"""The built site in a real browser: nothing fails, nothing leaves the site.
+
+Build the site first (`make book`). Needs Chromium: without it these tests are skipped,
+or fail where the variable CI is set.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+import yaml
+from book_extension import repository
+from notebooks import ROOT, chapters
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+SITE = ROOT / "_build" / "html"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+CHAPTERS = [f"chapters/{path.stem}" for path in chapters()]
+DOCUMENTS = [CONTENTS["root"]] + [
+    entry["file"] for part in CONTENTS["parts"] for entry in part["chapters"]
+]
+PAGES = [f"{name}.html" for name in [*DOCUMENTS, "index", "search"]]
+
+# Text of the article that still looks like TeX: code does not count.
+RAW_MATHEMATICS = r"""() => {
+  const article = document.querySelector("article");
+  if (!article) return [];
+  const copy = article.cloneNode(true);
+  for (const part of copy.querySelectorAll("pre, code, mjx-container, script, style"))
+    part.remove();
+  const tex = /\$[^$\n]+\$|\\\(.*|\\\[.*|\\begin\{.*|\\frac.*/g;
+  return copy.textContent.match(tex) ?? [];
+}"""
+UNSET_MATHEMATICS = """() => [...document.querySelectorAll(".math")]
+  .filter(e => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
+  .map(e => e.textContent.slice(0, 80))"""
+POOR_IMAGES = """() => [...document.images]
+  .filter(i => !i.naturalWidth || (i.closest("article") && !i.alt.trim()))
+  .map(i => i.outerHTML.slice(0, 200))"""
+# Parts that stick out of a narrow screen and cannot be scrolled within a box.
+TOO_WIDE = """() => {
+  const faults = [];
+  const screen = document.documentElement.clientWidth;
+  const scrolls = box => /auto|scroll/.test(getComputedStyle(box).overflowX);
+  if (document.documentElement.scrollWidth > screen)
+    faults.push("page: " + document.documentElement.scrollWidth);
+  for (const part of document.querySelectorAll("article *")) {
+    if (part.closest("mjx-assistive-mml, .visually-hidden")) continue;
+    if (part.getBoundingClientRect().right <= screen + 1) continue;
+    let box = part.parentElement;
+    while (box && !scrolls(box)) box = box.parentElement;
+    if (!box || box.getBoundingClientRect().right > screen + 1)
+      faults.push(part.outerHTML.slice(0, 120));
+  }
+  return faults;
+}"""
+FILTERED_IMAGES = """() => [...document.querySelectorAll("article img")]
+  .filter(i => getComputedStyle(i).filter !== "none")
+  .map(i => i.outerHTML.slice(0, 200))"""
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serve files without a line for each request."""
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+class Anchors(HTMLParser):
+    """Collect the links and the anchors of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note one element's link and anchor."""
+        values = dict(attrs)
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        self.anchors |= {values[key] for key in ("id", "name") if values.get(key)}
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built site."""
+    if not (SITE / "index.html").exists():
+        pytest.fail(f"no site in {SITE.relative_to(ROOT)}: run `make book` first")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    """The address of a web server for the site."""
+    handler = partial(QuietHandler, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}/"
+        httpd.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """Chromium, driven by Playwright."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        reason = f"no browser: none of {', '.join(names)} is installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=program,
+            headless=True,
+            args=FLAGS,
+            viewport=DESKTOP,
+        )
+        yield context
+        context.close()
+
+
+class Visit:
+    """One page in a tab of its own, with all that went wrong on it."""
+
+    def __init__(self, browser: BrowserContext, base: str) -> None:
+        self.base = base
+        self.faults: list[str] = []
+        self.tab: Page = browser.new_page()
+        self.tab.on("request", lambda request: self.check_request(request.url))
+        self.tab.on("requestfailed", lambda r: self.faults.append(f"failed: {r.url}"))
+        self.tab.on("response", lambda r: self.check_status(r.status, r.url))
+        self.tab.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.tab.on("console", lambda m: self.check_message(m.type, m.text))
+
+    def check_request(self, url: str) -> None:
+        """Note a request that leaves the site."""
+        if not url.startswith((self.base, "data:", "blob:")):
+            self.faults.append(f"leaves the site: {url}")
+
+    def check_status(self, status: int, url: str) -> None:
+        """Note a request that the server refused."""
+        if status >= 400:
+            self.faults.append(f"status {status}: {url}")
+
+    def check_message(self, kind: str, text: str) -> None:
+        """Note an error in the console."""
+        if kind == "error":
+            self.faults.append(f"console: {text}")
+
+    def open(self, page: str) -> Page:
+        """Open a page and wait until its mathematics is set."""
+        self.tab.goto(urljoin(self.base, page), wait_until="networkidle")
+        self.tab.evaluate("() => window.MathJax?.startup?.promise")
+        return self.tab
+
+
+@pytest.fixture
+def web(browser: BrowserContext, server: str) -> Iterator[Visit]:
+    """A visit to the site on a web server."""
+    visit = Visit(browser, server)
+    yield visit
+    visit.tab.close()
+
+
+@pytest.fixture
+def disk(browser: BrowserContext, site: Path) -> Iterator[Visit]:
+    """A visit to the site's files, without a server."""
+    visit = Visit(browser, f"{site.as_uri()}/")
+    yield visit
+    visit.tab.close()
+
+
+def check_page(visit: Visit, page: str) -> None:
+    """Open a page and assert that all of it came."""
+    tab = visit.open(page)
+    assert visit.faults == []
+    assert tab.evaluate(RAW_MATHEMATICS) == []
+    assert tab.evaluate(UNSET_MATHEMATICS) == []
+    assert tab.evaluate(POOR_IMAGES) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_on_a_server(web: Visit, page: str) -> None:
+    check_page(web, page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_from_disk(disk: Visit, page: str) -> None:
+    check_page(disk, page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_fits_a_phone(web: Visit, page: str) -> None:
+    web.tab.set_viewport_size(PHONE)
+    assert web.open(page).evaluate(TOO_WIDE) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_dark_mode_keeps_grey_values(web: Visit, page: str) -> None:
+    web.tab.emulate_media(color_scheme="dark")
+    tab = web.open(page)
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert tab.evaluate(FILTERED_IMAGES) == []
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_chapter_can_be_launched_and_downloaded(web: Visit, chapter: str) -> None:
+    url, branch = repository(**CONFIG["repository"])
+    name = urlsplit(url).path.strip("/")
+    tab = web.open(f"{chapter}.html")
+    links = tab.eval_on_selector_all("a", "all => all.map(a => a.href)")
+    buttons = CONFIG["launch_buttons"]
+    binder = f"{buttons['binderhub_url']}/v2/gh/{name}/{branch}"
+    assert f"{binder}?urlpath=lab/tree/{chapter}.ipynb" in links
+    colab = f"{buttons['colab_url']}/github/{name}/blob/{branch}"
+    assert f"{colab}/{chapter}.ipynb" in links
+    assert f"{url}/edit/{branch}/{chapter}.ipynb" in links
+    assert urljoin(web.base, f"_sources/{chapter}.ipynb") in links
+    assert tab.locator("button.copybtn").count() > 0
+
+
+def test_the_checks_see_faults(web: Visit, site: Path) -> None:
+    tab = web.open("search.html")
+    tab.evaluate(r"""() => {
+      document.body.innerHTML = `<article>$x$ <span class="math">y</span>
+        <img src="nowhere.png" style="filter: invert(1)">
+        <p style="width: 3000px">wide</p></article>`;
+      console.error("seen"); fetch("https://example.invalid/");
+    }""")
+    tab.wait_for_load_state("networkidle")
+    assert tab.evaluate(RAW_MATHEMATICS) == ["$x$"]
+    assert tab.evaluate(UNSET_MATHEMATICS) == ["y"]
+    for check in (POOR_IMAGES, TOO_WIDE, FILTERED_IMAGES):
+        assert tab.evaluate(check) != []
+    for fault in ("console: seen", "leaves the site: https://example.invalid/"):
+        assert fault in web.faults
+
+
+def test_site_holds_every_page_and_no_other(site: Path) -> None:
+    built = {
+        path.relative_to(site).as_posix()
+        for path in site.rglob("*.html")
+        if "_static" not in path.parts
+    }
+    assert built == set(PAGES)
+
+
+def test_internal_links_and_anchors_resolve(site: Path) -> None:
+    pages = {path: Anchors(path) for path in site.rglob("*.html")}
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (
+                (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            )
+            anchor = unquote(parts.fragment)
+            lost = target in pages and anchor and anchor not in pages[target].anchors
+            if not target.is_file() or lost:
+                broken.append(f"{path.relative_to(site)}: {link}")
+    assert broken == []

@@ -1,0 +1,211 @@
+"""The spatial transformer: its start, its gradients, where it fits, that it learns."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from stn_tutorial.affine import identity, translation
+from stn_tutorial.interpolation import warp
+from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
+
+KINDS = {
+    "fully connected": {},
+    "linear": {"hidden": ()},
+    "convolutional": {"channels": (4, 6), "hidden": (16,)},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+class Fixed(nn.Module):
+    """A localisation net that always answers with the same theta."""
+
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = nn.Parameter(theta)
+
+    def forward(self, input):
+        return self.theta.expand(len(input), *self.theta.shape[1:])
+
+
+def random_images(*shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@every_kind
+@pytest.mark.parametrize("in_shape", [(1, 28, 28), (3, 17, 9)])
+def test_starts_as_the_identity(kind, in_shape):
+    images = random_images(2, *in_shape)
+    transformer = SpatialTransformer(LocalisationNet(in_shape, **kind))
+    output, theta = transformer(images, return_theta=True)
+    assert torch.equal(theta, identity(2))
+    assert_close(output, images, atol=1e-5, rtol=0)
+    assert_close(transformer(images), output)
+
+
+@every_kind
+def test_gradients_reach_every_weight(kind):
+    """At the start the last layer's weights are 0, so only that layer learns."""
+    localisation = LocalisationNet((2, 12, 12), **kind)
+    transformer = SpatialTransformer(localisation)
+    optimiser = torch.optim.SGD(localisation.parameters(), lr=0.1)
+    images, target = random_images(2, 4, 2, 12, 12)
+    F.mse_loss(transformer(images), target).backward()
+    assert localisation.last.weight.grad.any()
+    assert localisation.last.bias.grad.all()
+    assert not any(p.grad.any() for p in localisation.body.parameters())
+    optimiser.step()
+    F.mse_loss(transformer(images), target).backward()
+    assert all(p.grad.any() for p in localisation.parameters())
+
+
+def test_each_image_gets_its_own_theta():
+    localisation = LocalisationNet((1, 8, 8))
+    nn.init.normal_(localisation.last.weight)
+    images = random_images(3, 1, 8, 8)
+    transformer = SpatialTransformer(localisation)
+    output, theta = transformer(images, return_theta=True)
+    assert not torch.equal(theta[0], theta[1])
+    alone, theta_alone = transformer(images[1:2], return_theta=True)
+    assert_close(theta_alone, theta[1:2])
+    assert_close(alone, output[1:2])
+    assert_close(output, warp(images, theta))
+
+
+@pytest.mark.parametrize("kind", [{}, {"channels": (4,), "hidden": ()}])
+def test_localisation_is_more_than_a_linear_map(kind):
+    localisation = LocalisationNet((1, 8, 8), **kind)
+    nn.init.normal_(localisation.last.weight)
+    a, b = torch.randn(2, 1, 1, 8, 8)
+    theta = localisation(torch.cat([a, b, a + b, 0 * a]))
+    assert (theta[0] + theta[1] - theta[2] - theta[3]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("out_size", [None, (4, 4), (13, 6), (1, 1)])
+def test_is_grid_and_sampler_of_pytorch(out_size, padding_mode):
+    theta = torch.tensor([[[0.9, -0.6, 0.3], [0.4, 1.2, -0.2]]])
+    images = random_images(3, 2, 7, 9)
+    output = SpatialTransformer(Fixed(theta), out_size, padding_mode)(images)
+    size = (3, 2, *(out_size or (7, 9)))
+    grid = F.affine_grid(theta.expand(3, 2, 3), size, align_corners=False)
+    expected = F.grid_sample(
+        images, grid, padding_mode=padding_mode, align_corners=False
+    )
+    assert output.shape == size
+    assert_close(output, expected, atol=1e-5, rtol=0)
+
+
+@every_kind
+def test_fits_between_two_layers(kind):
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        SpatialTransformer(LocalisationNet((4, 10, 10), **kind), out_size=(6, 6)),
+        nn.Conv2d(4, 2, 3),
+        nn.Flatten(),
+    )
+    images = random_images(5, 1, 12, 12)
+    scores = network(images)
+    assert scores.shape == (5, 2 * 4 * 4)
+    scores.square().sum().backward()
+    assert network[0].weight.grad.any()
+    assert network[1].localisation.last.bias.grad.all()
+
+
+def test_gradcheck():
+    localisation = LocalisationNet((1, 4, 5), hidden=(3,)).double()
+    nn.init.normal_(localisation.last.weight, std=0.1)
+    localisation.last.bias.data += 0.05  # off the pixels, where slopes jump
+    transformer = SpatialTransformer(localisation, out_size=(3, 4))
+    images = random_images(2, 1, 4, 5).double().requires_grad_()
+    assert torch.autograd.gradcheck(transformer, images)
+    assert torch.autograd.gradcheck(
+        lambda weight: torch.func.functional_call(
+            transformer, {"localisation.last.weight": weight}, images.detach()
+        ),
+        localisation.last.weight,
+    )
+
+
+def test_learns_to_undo_a_shift():
+    """A shifted blob comes back: the loss falls a hundredfold, the same each time."""
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    target = torch.exp(-((x - 7) ** 2 + (y - 8) ** 2) / 8)[None, None]
+    source = warp(target, translation(-0.25, 0.125))
+
+    def fit():
+        torch.manual_seed(0)
+        transformer = SpatialTransformer(LocalisationNet((1, 16, 16), hidden=(8,)))
+        optimiser = torch.optim.Adam(transformer.parameters(), lr=0.01)
+        losses = []
+        for _ in range(60):
+            output, theta = transformer(source, return_theta=True)
+            loss = F.mse_loss(output, target)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        return losses, theta.detach()
+
+    losses, theta = fit()
+    assert losses[-1] < losses[0] / 100
+    assert_close(theta[0, :, 2], torch.tensor([0.25, -0.125]), atol=0.05, rtol=0)
+    assert fit()[0] == losses
+
+
+def test_empty_batch():
+    transformer = SpatialTransformer(LocalisationNet((1, 8, 8)), out_size=(4, 4))
+    assert transformer(torch.zeros(0, 1, 8, 8)).shape == (0, 1, 4, 4)
+
+
+IMAGES = torch.zeros(2, 1, 8, 8)
+BAD = {
+    "shape of two numbers": (
+        lambda: LocalisationNet((28, 28)),
+        r"expected in_shape \(C, H, W\) of positive integers, got \(28, 28\)",
+    ),
+    "shape of no channels": (
+        lambda: LocalisationNet((0, 28, 28)),
+        r"positive integers, got \(0, 28, 28\)",
+    ),
+    "too small for the poolings": (
+        lambda: LocalisationNet((1, 28, 7), channels=(4, 4, 4)),
+        r"3 poolings need .* at least 8 pixels a side, got in_shape \(1, 28, 7\)",
+    ),
+    "channels": (
+        lambda: SpatialTransformer(LocalisationNet((3, 8, 8)))(IMAGES),
+        r"expected .*\(3, 8, 8\), but got \(2, 1, 8, 8\)",
+    ),
+    "no batch": (
+        lambda: SpatialTransformer(LocalisationNet((1, 8, 8)))(IMAGES[0]),
+        r"expected .*\(1, 8, 8\), but got \(1, 8, 8\)",
+    ),
+    "theta of six numbers": (
+        lambda: SpatialTransformer(Fixed(torch.zeros(1, 6)))(IMAGES),
+        r"Nx2x3, but got \(2, 6\)",
+    ),
+    "theta of another batch": (
+        lambda: SpatialTransformer(lambda _: identity(3))(IMAGES),
+        "3 transforms, but size asks for 2",
+    ),
+    "output size": (
+        lambda: SpatialTransformer(Fixed(identity()), out_size=(4, 0))(IMAGES),
+        r"expected size .* got \(2, 1, 4, 0\)",
+    ),
+    "padding": (
+        lambda: SpatialTransformer(Fixed(identity()), padding_mode="wrap")(IMAGES),
+        r"\['zeros', 'border', 'reflection'\], but got: 'wrap'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
