@@ -29,7 +29,7 @@ def load_digits() -> Digits:
     28x28. The split keeps the order of the data set, so it is the same everywhere.
 
     Source: scikit-learn's ``load_digits``, the test part of Alpaydin and Kaynak's
-    "Optical Recognition of Handwritten Digits". Built in chapter 0.
+    "Optical Recognition of Handwritten Digits". Used from chapter 0 on.
     """
     bunch = datasets.load_digits()
     originals = torch.tensor(bunch.images, dtype=torch.float32)[:, None] / 16
