@@ -1,0 +1,205 @@
+"""Run the chapters, or check that their stored outputs are up to date.
+
+    python tools/notebooks.py run [NOTEBOOK ...]
+    python tools/notebooks.py check [NOTEBOOK ...]
+
+`run` executes each notebook from a fresh kernel and stores its outputs in place,
+together with a fingerprint of the code that gave them: the notebook's own cells and
+every module of the package that they reach. `check` fails when that code has changed
+since. Without a name, both take every chapter.
+"""
+
+import argparse
+import ast
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = ROOT / "chapters"
+PACKAGE = "stn_tutorial"
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
+CELL_METADATA = ("tags", "mystnb")
+
+
+def chapters() -> list[Path]:
+    """List the book's notebooks in reading order."""
+    return sorted(CHAPTERS.glob("*.ipynb"))
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """List the cells that hold code."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.strip()
+    ]
+
+
+def plain_python(source: str) -> str:
+    """Turn IPython's own lines (`%pip`, `!ls`) into comments, so that `ast` can read.
+
+    A line keeps its indentation and holds `pass`, so a block never becomes empty.
+    """
+    lines = []
+    for line in source.splitlines():
+        bare = line.lstrip()
+        indent = line[: len(line) - len(bare)]
+        lines.append(f"{indent}pass" if bare.startswith(("%", "!")) else line)
+    return "\n".join(lines)
+
+
+def imported_modules(source: str, package_dir: Path) -> set[str]:
+    """Name the package's modules that some Python source imports itself."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = f"{PACKAGE}.{base}".rstrip(".")
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    stems = set()
+    for name in names:
+        top, _, rest = name.partition(".")
+        if top == PACKAGE:
+            stems |= {"__init__", rest.split(".")[0]}
+    return {stem for stem in stems if (package_dir / f"{stem}.py").exists()}
+
+
+def reachable_modules(sources: list[str], package_dir: Path) -> list[Path]:
+    """List the package's files that some sources import, directly or through others."""
+    found: set[str] = set()
+    waiting = list(sources)
+    while waiting:
+        new = imported_modules(waiting.pop(), package_dir) - found
+        found |= new
+        waiting += [(package_dir / f"{stem}.py").read_text("utf-8") for stem in new]
+    return [package_dir / f"{stem}.py" for stem in sorted(found)]
+
+
+def fingerprint(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> str:
+    """Hash the code that a notebook's outputs depend on.
+
+    Prose and outputs do not count.
+
+    Args:
+        notebook: The notebook.
+        package_dir: The folder of the package's modules.
+
+    Returns:
+        A SHA-256 in hexadecimal.
+    """
+    sources = [cell.source for cell in code_cells(notebook)]
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.encode() + b"\0")
+    for path in reachable_modules([plain_python(s) for s in sources], package_dir):
+        digest.update(path.name.encode() + b"\0" + path.read_text("utf-8").encode())
+    return digest.hexdigest()
+
+
+def is_fresh(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> bool:
+    """Say whether a notebook's outputs come from today's code."""
+    stored = notebook.metadata.get(PACKAGE, {}).get("fingerprint")
+    return stored == fingerprint(notebook, package_dir)
+
+
+def clean(notebook: NotebookNode, mark: str) -> None:
+    """Keep only the metadata that the book uses, so that diffs show real changes.
+
+    Args:
+        notebook: The notebook, changed in place.
+        mark: The fingerprint of the code that gave its outputs.
+    """
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": KERNEL,
+            "language_info": LANGUAGE,
+            PACKAGE: {"fingerprint": mark},
+        }
+    )
+    for cell in notebook.cells:
+        kept = {
+            key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata
+        }
+        cell.metadata = nbformat.from_dict(kept)
+
+
+def run(path: Path) -> None:
+    """Execute a notebook from a fresh kernel and store its outputs.
+
+    Args:
+        path: The notebook. It is replaced as a whole, and only after every cell ran.
+
+    Raises:
+        RuntimeError: If a cell fails; the message names it.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    mark = fingerprint(notebook)
+    place = ""
+
+    def remember(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal place
+        place = f"cell {cell_index + 1}: {cell.source.strip().splitlines()[0]}"
+
+    client = NotebookClient(
+        notebook,
+        kernel_name=KERNEL["name"],
+        record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        timeout=600,
+        resources={"metadata": {"path": str(path.parent)}},
+        on_cell_execute=remember,
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise RuntimeError(f"{path.name}, {place}\n{error}") from error
+    clean(notebook, mark)
+    draft = path.with_suffix(".ipynb.part")
+    nbformat.write(notebook, draft)
+    os.replace(draft, path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["run", "check"])
+    parser.add_argument("notebook", nargs="*", type=Path)
+    options = parser.parse_args(arguments)
+    failed = False
+    for path in options.notebook or chapters():
+        if options.command == "run":
+            start = time.perf_counter()
+            try:
+                run(path)
+            except RuntimeError as error:
+                print(error, file=sys.stderr)
+                failed = True
+            else:
+                print(f"{path.name}: ran in {time.perf_counter() - start:.1f} s")
+        elif not is_fresh(nbformat.read(path, as_version=4)):
+            print(
+                f"{path.name}: its code, or the package's, changed after its outputs "
+                "were stored. Run `make notebooks`.",
+                file=sys.stderr,
+            )
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
