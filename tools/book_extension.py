@@ -50,8 +50,37 @@ def drop_thebe(app: Any, page: str, template: str, context: dict, doctree: Any) 
     ]
 
 
+FRONT_DOOR = """\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<meta http-equiv="refresh" content="0; url={home}">
+<link rel="icon" href="{icon}">
+<a href="{home}">{title}</a>
+</html>
+"""
+
+
+def write_front_door(app: Any, exception: Exception | None) -> None:
+    """Lead from the site's address to the book's first page.
+
+    Jupyter Book's own redirect names no icon, so a browser asks the server for one
+    that is not there.
+    """
+    if exception is None and app.builder.format == "html":
+        page = FRONT_DOOR.format(
+            title=app.config.html_title,
+            home=app.builder.get_target_uri(app.config.master_doc),
+            icon=f"_static/{os.path.basename(app.config.html_favicon)}",
+        )
+        with open(os.path.join(app.outdir, "index.html"), "w") as file:
+            file.write(page)
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Connect the handlers to Sphinx."""
     app.connect("config-inited", set_repository)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("build-finished", write_front_door, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
