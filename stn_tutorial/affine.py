@@ -251,7 +251,7 @@ def normalised_to_pixel(
     Raises:
         ValueError: a shape or a size is wrong.
 
-    Built in chapter 1.
+    Named in chapter 1.
     """
     to_pixel = normalised_to_pixel_matrix(in_size, align_corners).to(theta)
     from_pixel = invert(normalised_to_pixel_matrix(out_size, align_corners).to(theta))

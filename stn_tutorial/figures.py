@@ -18,7 +18,7 @@ from torch import Tensor
 from stn_tutorial.affine import affine_grid
 from stn_tutorial.interpolation import grid_sample
 
-# The same meaning through the whole book; safe for the colour-blind (Okabe-Ito).
+# In pictures and grids always the same meaning; safe for the colour-blind (Okabe-Ito).
 INPUT = "#0072B2"
 GRID = "#D55E00"
 OUTPUT = "#009E73"
@@ -183,7 +183,9 @@ def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Fi
     figure, axes = plt.subplots(
         1, panels, figsize=(2.4 * sum(ratios), 2.5), width_ratios=ratios
     )
-    show_image(axes[0], source, "input and grid", edge=INPUT)
+    show_image(axes[0], source, "input and grid")
+    edge = {"fill": False, "color": INPUT, "linewidth": 2}
+    axes[0].add_patch(plt.Rectangle((-0.5, -0.5), width, height, **edge))
     grid = affine_grid(theta[None], (1, *source.shape), align_corners=False)
     draw_grid(axes[0], grid[0], (height, width))
     axes[0].set_xlim(-0.3 * width, 1.3 * width)
@@ -259,7 +261,8 @@ class Animation:
     """Frames that play on the static page and in Jupyter, with no kernel.
 
     All frames travel in one small PNG with 64 colours. The reader starts, stops and
-    steps them; nothing moves by itself. PDF and GitHub show the first and last frame.
+    steps them; nothing moves by itself. Where no script runs, the first frame stands;
+    PDF and GitHub show the first and the last.
 
     Args:
         frames: pictures of one size, at least two, from :func:`frame`.
@@ -294,13 +297,12 @@ class Animation:
 
     def _html(self) -> str:
         sprite = _png(self.frames)
-        width, height = self.frames[0].size
         return PLAYER.format(
             id="animation-" + hashlib.sha256(sprite).hexdigest()[:12],
             sprite=base64.b64encode(sprite).decode(),
+            first=base64.b64encode(_png(self.frames[:1])).decode(),
             label=html.escape(self.label),
-            width=width,
-            height=height,
+            width=self.frames[0].width,
             count=len(self.frames),
             last=len(self.frames) - 1,
             milliseconds=round(1000 * self.seconds),
@@ -319,6 +321,7 @@ def _png(frames: Sequence[Image.Image]) -> bytes:
 
 PLAYER = """\
 <style>
+.stn-animation img {{ display: block; width: 100%; padding: 0 !important; }}
 .stn-animation button {{
   font: inherit; color: inherit; background: none; cursor: pointer;
   border: 1px solid currentcolor; border-radius: .3em; padding: .2em .7em;
@@ -326,8 +329,7 @@ PLAYER = """\
 .stn-animation button:focus-visible {{ outline: 3px solid #0072b2; }}
 </style>
 <div class="stn-animation" id="{id}" style="max-width:{width}px">
-<div role="img" aria-label="{label}" style="width:100%;aspect-ratio:{width}/{height};\
-background:url(data:image/png;base64,{sprite}) 0 0/{count}00% 100%"></div>
+<div><img src="data:image/png;base64,{first}" alt="{label}"></div>
 <div style="display:flex;gap:.5em;align-items:center;padding:.4em 0">
 <button type="button">Play</button>
 <button type="button" aria-label="One frame back">&#9664;</button>
@@ -338,7 +340,10 @@ background:url(data:image/png;base64,{sprite}) 0 0/{count}00% 100%"></div>
 <script>
 (() => {{
   const root = document.getElementById("{id}");
-  const picture = root.querySelector("[role=img]");
+  const first = root.querySelector("img");
+  const picture = first.parentElement;
+  picture.style.background = "url(data:image/png;base64,{sprite}) 0 0/{count}00% 100%";
+  first.style.opacity = 0;  /* it keeps the place, and shows where no script runs */
   const [play, back, on] = root.querySelectorAll("button");
   const slider = root.querySelector("input");
   let timer = 0;

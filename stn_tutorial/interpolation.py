@@ -21,7 +21,7 @@ def integer_kernel(distance: Tensor) -> Tensor:
     Args:
         distance: x - m, in pixels, any shape; m is the pixel's position.
 
-    Built in chapter 2.
+    Used in chapter 2.
     """
     return (torch.floor(distance + 0.5) == 0).to(distance.dtype)
 
@@ -51,7 +51,7 @@ def bicubic_kernel(distance: Tensor) -> Tensor:
     Args:
         distance: x - m, in pixels, any shape.
 
-    Built in chapter 2.
+    Built in chapter 2, exercise 2.1.
     """
     a, d = -0.75, distance.abs()
     near = ((a + 2) * d - (a + 3)) * d * d + 1
@@ -134,7 +134,7 @@ def clip(position: Tensor, size: int) -> Tensor:
         position: in pixels, any shape.
         size: number of pixels along this side.
 
-    Built in chapter 2.
+    Used in chapter 2.
     """
     inside = (position > 0) & (position < size - 1)
     return torch.where(inside, position, position.detach().clamp(0, size - 1))
@@ -149,7 +149,7 @@ def pad(position: Tensor, size: int, padding_mode: str, align_corners: bool) -> 
         padding_mode: one of ``PADDINGS``.
         align_corners: where ``"reflection"`` has its mirror.
 
-    Built in chapter 2.
+    Used in chapter 2.
     """
     if padding_mode == "zeros":
         return position
@@ -167,7 +167,7 @@ def box_kernel(distance: Tensor) -> Tensor:
     Args:
         distance: x - m, in pixels, any shape.
 
-    Built in chapter 2.
+    Used in chapter 2.
     """
     return 1 + 0 * distance
 
@@ -195,7 +195,7 @@ def neighbours(position: Tensor, mode: str) -> Iterator[Tensor]:
         whole numbers (float), shaped like position: one for the single-pixel
         modes, two for ``"bilinear"``, four for ``"bicubic"``.
 
-    Built in chapter 2.
+    Used in chapter 2.
     """
     position = position.detach()
     if mode == "nearest":

@@ -144,13 +144,15 @@ def receptive_field(layers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return sizes
 
 
-def shift(images: Tensor, dx: float, dy: float) -> Tensor:
+def shift(images: Tensor, dx: float, dy: float, mode: str = "bilinear") -> Tensor:
     """Move the content right by dx and down by dy pixels; zeros move in.
 
     Args:
         images: shape (N, C, H, W).
-        dx: pixels to the right; fractions are interpolated bilinearly.
+        dx: pixels to the right.
         dy: pixels down.
+        mode: how to interpolate at fractions of a pixel, as in
+            :func:`stn_tutorial.interpolation.grid_sample`.
 
     Returns:
         shape (N, C, H, W).
@@ -158,14 +160,15 @@ def shift(images: Tensor, dx: float, dy: float) -> Tensor:
     Built in chapter 3.
     """
     height, width = images.shape[2:]
-    return warp(images, translation(-2 * dx / width, -2 * dy / height))
+    theta = translation(-2 * dx / width, -2 * dy / height)
+    return warp(images, theta, mode=mode)
 
 
 def relative_difference(a: Tensor, b: Tensor) -> float:
-    """How far apart two batches of features are: 0 if equal, 1 if unrelated.
+    """How far apart two batches of features are: 0 if equal, 1 if disjoint.
 
-    The mean over samples of ||a - b|| / sqrt(||a||^2 + ||b||^2): features that do
-    not overlap at all are at distance 1.
+    The mean over samples of ||a - b|| / sqrt(||a||^2 + ||b||^2). Features that do
+    not overlap at all are at distance 1; negative features can reach sqrt(2).
 
     Args:
         a: features, shape (N, ...).
@@ -215,6 +218,8 @@ def equivariance_error(
 ) -> float:
     """How far the features are from moving along with the images: 0 is fully.
 
+    Both moves are bicubic: a bilinear move by half a pixel blurs what it moves.
+
     Args:
         features: from images (N, C, H, W) to maps (N, K, h, w).
         images: shape (N, C, H, W).
@@ -230,5 +235,6 @@ def equivariance_error(
 
     Built in chapter 3.
     """
-    moved = shift(features(images), dx / step, dy / step)
-    return relative_difference(moved, features(shift(images, dx, dy)))
+    moved = shift(features(images), dx / step, dy / step, "bicubic")
+    after = features(shift(images, dx, dy, "bicubic"))
+    return relative_difference(moved, after)

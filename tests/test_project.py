@@ -91,3 +91,9 @@ def test_readme_opens_with_the_commands_of_the_makefile() -> None:
 def test_one_version_everywhere() -> None:
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
     assert yaml.safe_load(read("CITATION.cff"))["version"] == version
+
+
+@pytest.mark.parametrize("page", ["README.md", "chapters/api.md"])
+def test_examples_run(page: str) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", read(page), re.S)
+    exec(example, {})

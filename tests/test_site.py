@@ -18,7 +18,7 @@ import pytest
 import yaml
 from book_extension import repository
 from notebooks import ROOT, chapters
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 SITE = ROOT / "_build" / "html"
 FLAGS = [
@@ -33,9 +33,16 @@ FLAGS = [
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 
+
+def source(name: str) -> str:
+    """The text of a chapter's notebook."""
+    return (ROOT / f"{name}.ipynb").read_text("utf-8")
+
+
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
 CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 CHAPTERS = [f"chapters/{path.stem}" for path in chapters()]
+ANIMATED = [name for name in CHAPTERS if "stn-animation" in source(name)]
 DOCUMENTS = [CONTENTS["root"]] + [
     entry["file"] for part in CONTENTS["parts"] for entry in part["chapters"]
 ]
@@ -241,6 +248,27 @@ def test_chapter_can_be_launched_and_downloaded(web: Visit, chapter: str) -> Non
     assert f"{url}/edit/{branch}/{chapter}.ipynb" in links
     assert urljoin(web.base, f"_sources/{chapter}.ipynb") in links
     assert tab.locator("button.copybtn").count() > 0
+
+
+@pytest.mark.parametrize("chapter", ANIMATED)
+def test_animation_steps_plays_and_follows_the_keyboard(
+    web: Visit, chapter: str
+) -> None:
+    player = web.open(f"{chapter}.html").locator(".stn-animation")
+    frame, slider = player.locator("output"), player.get_by_label("Frame", exact=True)
+    last = int(slider.get_attribute("max"))
+    place = "e => e.parentElement.style.backgroundPositionX"
+    player.get_by_label("One frame on").click()
+    assert frame.text_content() == f"2 / {last + 1}"
+    moved = float(player.locator("img").evaluate(place).rstrip("%"))
+    assert moved == pytest.approx(100 / last, abs=0.01)
+    slider.press("End")
+    assert frame.text_content() == f"{last + 1} / {last + 1}"
+    player.get_by_role("button", name="Play").click()
+    assert player.get_by_role("button", name="Pause").is_visible()
+    expect(player.get_by_role("button", name="Play")).to_be_visible(timeout=15_000)
+    assert frame.text_content() == f"{last + 1} / {last + 1}"
+    assert web.faults == []
 
 
 def test_the_checks_see_faults(web: Visit, site: Path) -> None:
