@@ -141,7 +141,6 @@ def draw_grid(
     size: Sequence[int],
     align_corners: bool = False,
     lines: int = 9,
-    color: str = GRID,
 ) -> None:
     """Draw a sampling grid over an image that :func:`show_image` drew.
 
@@ -151,7 +150,6 @@ def draw_grid(
         size: (H, W) of the input image.
         align_corners: as the grid was made.
         lines: about how many rows and columns of the grid to draw.
-        color: of the lines.
     """
     span = torch.tensor([size[1], size[0]]) - (1 if align_corners else 0)
     last = torch.tensor([size[1] - 1, size[0] - 1])
@@ -160,10 +158,10 @@ def draw_grid(
     width = points.shape[1]
     columns = np.linspace(0, width - 1, min(lines, width)).round().astype(int)
     for i in rows:
-        ax.plot(*points[i].T, color=color, linewidth=1)
+        ax.plot(*points[i].T, color=GRID, linewidth=1)
     for j in columns:
-        ax.plot(*points[:, j].T, color=color, linewidth=1)
-    ax.plot(*points[0, 0], "o", color=color, markersize=5)
+        ax.plot(*points[:, j].T, color=GRID, linewidth=1)
+    ax.plot(*points[0, 0], "o", color=GRID, markersize=5)
 
 
 def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Figure:
@@ -267,22 +265,19 @@ class Animation:
     Args:
         frames: pictures of one size, at least two, from :func:`frame`.
         label: what the animation shows, for readers who cannot see it.
-        seconds: how long a frame stays.
 
     Raises:
         ValueError: fewer than two frames, or frames of several sizes.
     """
 
-    def __init__(
-        self, frames: Sequence[Image.Image], label: str, seconds: float = 0.2
-    ) -> None:
+    def __init__(self, frames: Sequence[Image.Image], label: str) -> None:
         sizes = sorted({picture.size for picture in frames})
         if len(frames) < 2 or len(sizes) > 1:
             raise ValueError(
                 "expected at least two frames of one size, "
                 f"but got {len(frames)} of size(s) {sizes}"
             )
-        self.frames, self.label, self.seconds = list(frames), label, seconds
+        self.frames, self.label = list(frames), label
 
     def __repr__(self) -> str:
         return f"Animation of {len(self.frames)} frames: {self.label}"
@@ -305,7 +300,6 @@ class Animation:
             width=self.frames[0].width,
             count=len(self.frames),
             last=len(self.frames) - 1,
-            milliseconds=round(1000 * self.seconds),
         )
 
 
@@ -365,7 +359,7 @@ PLAYER = """\
     timer = setInterval(() => {{
       step(1);
       if (+slider.value === {last}) stop();
-    }}, {milliseconds});
+    }}, 200);
   }};
   back.onclick = () => {{ stop(); step(-1); }};
   on.onclick = () => {{ stop(); step(1); }};

@@ -14,8 +14,8 @@ from skimage import data
 
 from stn_tutorial.affine import affine_grid, identity, scaling, translation
 from stn_tutorial.figures import (
+    GRID,
     INPUT,
-    OUTPUT,
     Animation,
     cat_photo,
     draw_grid,
@@ -156,12 +156,12 @@ def test_identity_grid_passes_the_pixel_centres(ax, align_corners):
 def test_grid_stands_at_pixels(ax, theta, align_corners, first, last):
     """An image of 4 rows and 8 columns; a marker on the first target pixel."""
     grid = affine_grid(theta, (1, 1, 4, 8), align_corners)[0]
-    draw_grid(ax, grid, (4, 8), align_corners, color=OUTPUT)
+    draw_grid(ax, grid, (4, 8), align_corners)
     assert lines_of(ax)[0][0] == pytest.approx(first)
     assert lines_of(ax)[-1][-1] == pytest.approx(last)
     (marker,) = [line for line in ax.lines if line.get_marker() == "o"]
     assert marker.get_xydata()[0] == pytest.approx(first)
-    assert {line.get_color() for line in ax.lines} == {OUTPUT}
+    assert {line.get_color() for line in ax.lines} == {GRID}
 
 
 def test_a_large_grid_is_thinned_to_its_edges(ax):
