@@ -157,6 +157,7 @@ def run(path: Path) -> None:
         notebook,
         kernel_name=KERNEL["name"],
         record_timing=False,
+        coalesce_streams=True,  # or their number depends on the machine's pace
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         timeout=600,
         resources={"metadata": {"path": str(path.parent)}},
