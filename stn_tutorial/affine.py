@@ -305,8 +305,8 @@ def affine_grid(
     y = pixel_centres(height, align_corners, theta.dtype).to(theta.device)
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     targets = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
-    sources = targets.reshape(-1, 3) @ theta.transpose(1, 2)
-    return sources.reshape(n, height, width, 2)
+    sources = theta.reshape(-1, 3) @ targets.reshape(-1, 3).T
+    return sources.view(n, 2, height, width).permute(0, 2, 3, 1)
 
 
 def _float_dtype(value: Number) -> torch.dtype:

@@ -1,25 +1,27 @@
 """The spatial transformer: localisation net, sampling grid, sampler."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from stn_tutorial.affine import affine_grid
+from stn_tutorial.affine import affine_grid, identity
 from stn_tutorial.interpolation import grid_sample
 
 
 class LocalisationNet(nn.Module):
     """Look at an image and say where to look: regress theta.
 
-    Its last layer starts with zero weights and the identity as bias, so before
-    training every image gets the transform that changes nothing.
+    Its last layer starts with zero weights and ``start`` as bias, so before
+    training every image gets the same transform: the one that changes nothing.
 
     Args:
         in_shape: (C, H, W) of the images or feature maps it looks at.
         channels: output channels of 5x5 convolutions, each followed by a ReLU and
             2x2 max-pooling. Empty for a fully connected net.
         hidden: sizes of the fully connected layers before the last.
+        start: the theta of one image before training; the affine identity, shape
+            (2, 3), if not given.
 
     Raises:
         ValueError: in_shape is not three positive integers, or the image is too
@@ -33,6 +35,7 @@ class LocalisationNet(nn.Module):
         in_shape: Sequence[int],
         channels: Sequence[int] = (),
         hidden: Sequence[int] = (32, 32),
+        start: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = tuple(in_shape)
@@ -56,13 +59,15 @@ class LocalisationNet(nn.Module):
             layers += [nn.Linear(features, k), nn.ReLU()]
             features = k
         self.body = nn.Sequential(*layers)
-        self.last = nn.Linear(features, 6)
+        start = identity()[0] if start is None else start
+        self.theta_shape = start.shape
+        self.last = nn.Linear(features, start.numel())
         nn.init.zeros_(self.last.weight)
         with torch.no_grad():
-            self.last.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+            self.last.bias.copy_(start.flatten())
 
     def forward(self, input: Tensor) -> Tensor:
-        """From images (N, C, H, W) to theta (N, 2, 3).
+        """From images (N, C, H, W) to theta (N, 2, 3), or N times start's shape.
 
         Raises:
             ValueError: the images are not of ``in_shape``.
@@ -72,7 +77,7 @@ class LocalisationNet(nn.Module):
                 f"expected images of shape (N, C, H, W) with (C, H, W) = "
                 f"{self.in_shape}, but got {tuple(input.shape)}"
             )
-        return self.last(self.body(input)).view(-1, 2, 3)
+        return self.last(self.body(input)).view(-1, *self.theta_shape)
 
 
 class SpatialTransformer(nn.Module):
@@ -86,6 +91,11 @@ class SpatialTransformer(nn.Module):
             :class:`LocalisationNet`.
         out_size: (h, w) of the output; the input's own if not given.
         padding_mode: as in :func:`stn_tutorial.interpolation.grid_sample`.
+        grid_generator: from theta and the output's (N, C, h, w) to the sampling grid
+            (N, h, w, 2). Another one, such as
+            :func:`stn_tutorial.warps.projective_grid`, gives another kind of warp.
+        sampler: the book's sampler, or PyTorch's ``F.grid_sample``: the same numbers,
+            sooner.
 
     Paper: section 3, figure 2. Built in chapter 4.
     """
@@ -95,11 +105,15 @@ class SpatialTransformer(nn.Module):
         localisation: nn.Module,
         out_size: Sequence[int] | None = None,
         padding_mode: str = "zeros",
+        grid_generator: Callable[..., Tensor] = affine_grid,
+        sampler: Callable[..., Tensor] = grid_sample,
     ) -> None:
         super().__init__()
         self.localisation = localisation
         self.out_size = out_size
         self.padding_mode = padding_mode
+        self.grid_generator = grid_generator
+        self.sampler = sampler
 
     def forward(
         self, input: Tensor, return_theta: bool = False
@@ -111,15 +125,15 @@ class SpatialTransformer(nn.Module):
             return_theta: whether to return theta as well.
 
         Returns:
-            output, shape (N, C, h, w); or (output, theta), theta (N, 2, 3).
+            output, shape (N, C, h, w); or (output, theta).
 
         Raises:
             ValueError: the input, theta or an option does not fit.
         """
         theta = self.localisation(input)
         size = (*input.shape[:2], *(self.out_size or input.shape[2:]))
-        grid = affine_grid(theta, size, align_corners=False)
-        output = grid_sample(
+        grid = self.grid_generator(theta, size)
+        output = self.sampler(
             input, grid, padding_mode=self.padding_mode, align_corners=False
         )
         return (output, theta) if return_theta else output
