@@ -1,15 +1,46 @@
-"""Real handwritten digits that come with scikit-learn: no download."""
+"""Handwritten digits, bundled or MNIST, and the paper's ways to distort them."""
 
+import struct
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from sklearn import datasets
 from torch import Tensor
 
-from stn_tutorial.affine import scaling
-from stn_tutorial.interpolation import warp
+from stn_tutorial._download import fetch
+from stn_tutorial.affine import affine_grid, compose, rotation, scaling, translation
+from stn_tutorial.interpolation import grid_sample, warp
+from stn_tutorial.warps import (
+    CORNERS,
+    control_points,
+    projective_from_corners,
+    projective_grid,
+    thin_plate_spline_grid,
+)
 
 TRAIN = 1200  # of 1,797 digits, in the order of the data set
+
+# The four files of MNIST, each with the SHA-256 of what it holds, unpacked.
+MNIST = {
+    "train-images-idx3-ubyte": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "train-labels-idx1-ubyte": (
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+    "t10k-images-idx3-ubyte": (
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "t10k-labels-idx1-ubyte": (
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+    ),
+}
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
 
 
 class Digits(NamedTuple):
@@ -36,3 +67,197 @@ def load_digits() -> Digits:
     images = warp(originals, scaling(1.5), size=(28, 28))
     labels = torch.tensor(bunch.target)
     return Digits(images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:])
+
+
+def load_mnist(root: str | Path | None = None) -> Digits:
+    """MNIST: 60,000 handwritten digits to train, 10,000 to test, all 28x28.
+
+    Its four files are looked for in ``root``, then in the folder that the environment
+    variable ``STN_TUTORIAL_DATA`` names, then in your cache folder: packed (``.gz``)
+    or not, in the folder itself or in a folder ``mnist`` inside. What is missing is
+    downloaded, 12 MB in all, into the first of these folders. Found or downloaded,
+    every file is checked against the SHA-256 of its content.
+
+    Args:
+        root: the folder that has the files, or shall have them. Optional.
+
+    Raises:
+        ValueError: a file that was found is broken, or not MNIST's.
+        ConnectionError: a file was not found, and no mirror gave a good one. Nothing
+            of a failed download is kept.
+
+    Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits". Used
+    in chapter 6.
+    """
+    files = fetch("mnist", MNIST, MIRRORS, root)
+    train_images, train_labels, test_images, test_labels = map(read_idx, files)
+    return Digits(
+        train_images[:, None] / 255,
+        train_labels.long(),
+        test_images[:, None] / 255,
+        test_labels.long(),
+    )
+
+
+def read_idx(content: bytes) -> Tensor:
+    """The bytes in an idx file, as a tensor of the shape that its head gives.
+
+    Byte 3 counts the dimensions. Their sizes follow, four bytes each, the highest
+    first; then the values. Used in chapter 6.
+    """
+    start = 4 + 4 * content[3]
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:].view(shape)
+
+
+def uniform(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n numbers evenly between low and high, shape (n,). Used in chapter 5."""
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def rotated_grid(n: int, generator: torch.Generator) -> Tensor:
+    """R: turn by an angle drawn evenly from -90 to 90 degrees, 28x28.
+
+    Like the other grids here it has shape (n, h, w, 2), target to source.
+
+    Paper: section 4.1 and the appendix. Used in chapter 5.
+    """
+    theta = rotation(uniform(-90, 90, n, generator))
+    return affine_grid(theta, (n, 1, 28, 28), align_corners=False)
+
+
+def moved_grid(n: int, generator: torch.Generator) -> Tensor:
+    """RTS: turn by -45 to 45 degrees, scale by 0.7 to 1.2, place in 42x42.
+
+    All are drawn evenly. Before it is turned and scaled, the 28x28 frame of the digit
+    stands anywhere within the 42x42 canvas.
+
+    Paper: section 4.1 and the appendix. Used in chapter 5.
+    """
+    angle = uniform(-45, 45, n, generator)
+    scale = uniform(0.7, 1.2, n, generator)
+    x, y = uniform(-7, 7, n, generator), uniform(-7, 7, n, generator)
+    # From the canvas, 42 pixels wide, back to the digit, 28 pixels wide.
+    theta = compose(
+        scaling(42 / 28 / scale), rotation(angle), translation(-x / 21, -y / 21)
+    )
+    return affine_grid(theta, (n, 1, 42, 42), align_corners=False)
+
+
+def tilted_grid(n: int, generator: torch.Generator) -> Tensor:
+    """P: scale by 0.75 to 1, move each corner by a normal 5 pixels, 28x28.
+
+    The scale is drawn evenly. The corners are those of the sampling grid. They move in
+    the source, each coordinate by a normal number with that standard deviation.
+
+    Paper: section 4.1 and the appendix. Used in chapter 6.
+    """
+    noise = torch.randn(n, 4, 2, generator=generator)
+    scale = uniform(0.75, 1, n, generator)[:, None, None]
+    corners = torch.tensor(CORNERS) / scale + 5 / 14 * noise
+    return projective_grid(projective_from_corners(corners), (n, 1, 28, 28))
+
+
+def bent_grid(n: int, generator: torch.Generator) -> Tensor:
+    """E: scale by 0.75 to 1, bend by a spline whose points move 1.5 pixels, 28x28.
+
+    The scale is drawn evenly. The 4x4 control points are those of the sampling grid.
+    They move in the source, each coordinate by a normal number with that standard
+    deviation.
+
+    Paper: section 4.1 and the appendix. Used in chapter 6.
+    """
+    noise = torch.randn(n, 16, 2, generator=generator)
+    scale = uniform(0.75, 1, n, generator)[:, None, None]
+    points = control_points() / scale + 1.5 / 14 * noise
+    return thin_plate_spline_grid(points, (n, 1, 28, 28))
+
+
+GRIDS = {"R": rotated_grid, "RTS": moved_grid, "P": tilted_grid, "E": bent_grid}
+# How many pixels a side a distorted image has.
+SIDES = {"R": 28, "RTS": 42, "P": 28, "E": 28, "TC": 60}
+DISTORTIONS = tuple(SIDES)
+
+
+def cluttered(images: Tensor, generator: torch.Generator) -> Tensor:
+    """TC: put each digit somewhere in 60x60, with six 6x6 pieces of other digits.
+
+    All places are drawn evenly, in whole pixels; the pieces come from other images of
+    the batch. Where things overlap, the brighter pixel stays.
+
+    Args:
+        images: shape (N, 1, 28, 28), N at least 2.
+        generator: the source of the random numbers.
+
+    Returns:
+        shape (N, 1, 60, 60).
+
+    Raises:
+        ValueError: fewer than two images.
+
+    Paper: section 4.1 and the appendix. Used in chapter 5.
+    """
+    n = len(images)
+    if n < 2:
+        raise ValueError(
+            f"expected at least 2 images, for pieces of other digits, but got {n}"
+        )
+    row = torch.arange(n)[:, None, None]
+
+    def window(side: int, room: int) -> tuple[Tensor, Tensor]:
+        top, left = torch.randint(room - side + 1, (2, n, 1, 1), generator=generator)
+        line = torch.arange(side)
+        return top + line[:, None], left + line
+
+    canvas = images.new_zeros(n, 60, 60)
+    y, x = window(28, 60)
+    canvas[row, y, x] = images[:, 0]
+    for _ in range(6):
+        other = row + torch.randint(1, n, (n, 1, 1), generator=generator)
+        y, x = window(6, 28)
+        piece = images[other % n, 0, y, x]
+        y, x = window(6, 60)
+        canvas[row, y, x] = torch.maximum(canvas[row, y, x], piece)
+    return canvas[:, None]
+
+
+def distort(
+    images: Tensor,
+    distortion: str,
+    generator: torch.Generator,
+    sampler: Callable[..., Tensor] = grid_sample,
+) -> Tensor:
+    """Distort each image of a batch in its own random way, as in the paper's table.
+
+    Args:
+        images: shape (N, 1, 28, 28).
+        distortion: one of ``DISTORTIONS``: "R" turned, "RTS" turned, scaled and
+            moved, "P" seen at a slant, "E" bent, "TC" moved among clutter.
+        generator: the source of the random numbers, on the CPU: the same state gives
+            the same distortions on every device.
+        sampler: the book's sampler, or PyTorch's ``F.grid_sample``: the same numbers,
+            sooner.
+
+    Returns:
+        shape (N, 1, S, S); S is 42 for "RTS", 60 for "TC" and 28 for the others.
+
+    Raises:
+        ValueError: images of another shape or dtype, an unknown distortion, or fewer
+            than two images for "TC".
+
+    Paper: section 4.1 and the appendix. Used in chapter 5.
+    """
+    if not images.is_floating_point() or images.shape[1:] != (1, 28, 28):
+        raise ValueError(
+            "expected floating point images of shape (N, 1, 28, 28), but got "
+            f"{images.dtype} of shape {tuple(images.shape)}"
+        )
+    if distortion not in DISTORTIONS:
+        raise ValueError(
+            f"expected distortion to be one of {list(DISTORTIONS)}, "
+            f"but got: {distortion!r}"
+        )
+    if distortion == "TC":
+        return cluttered(images, generator)
+    grid = GRIDS[distortion](len(images), generator).to(images)
+    return sampler(images, grid, align_corners=False)

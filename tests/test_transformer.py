@@ -6,15 +6,24 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from stn_tutorial.affine import identity, translation
-from stn_tutorial.interpolation import warp
+from stn_tutorial.affine import affine_grid, identity, translation
+from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
+from stn_tutorial.warps import control_points, projective_grid, thin_plate_spline_grid
 
 KINDS = {
     "fully connected": {},
     "linear": {"hidden": ()},
     "convolutional": {"channels": (4, 6), "hidden": (16,)},
 }
+WARPS = {
+    "affine": (affine_grid, identity()[0]),
+    "projective": (projective_grid, torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])),
+    "spline": (thin_plate_spline_grid, control_points()),
+}
+every_warp = pytest.mark.parametrize(
+    ("grid_generator", "start"), WARPS.values(), ids=WARPS
+)
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
@@ -76,6 +85,88 @@ def test_each_image_gets_its_own_theta():
     assert_close(theta_alone, theta[1:2])
     assert_close(alone, output[1:2])
     assert_close(output, warp(images, theta))
+
+
+@every_warp
+def test_every_warp_starts_as_the_identity(grid_generator, start):
+    images = random_images(3, 2, 12, 10)
+    localisation = LocalisationNet((2, 12, 10), start=start)
+    transformer = SpatialTransformer(localisation, grid_generator=grid_generator)
+    output, theta = transformer(images, return_theta=True)
+    assert torch.equal(theta, start.expand(3, *start.shape))
+    assert_close(output, images, atol=1e-5, rtol=0)
+
+
+@every_warp
+def test_every_warp_learns(grid_generator, start):
+    """One step changes every number of theta, and what is seen; the loss falls."""
+    localisation = LocalisationNet((1, 12, 12), start=start)
+    transformer = SpatialTransformer(localisation, grid_generator=grid_generator)
+    optimiser = torch.optim.SGD(transformer.parameters(), lr=0.01)
+    images, target = random_images(2, 4, 1, 12, 12)
+    before = F.mse_loss(transformer(images), target)
+    before.backward()
+    optimiser.step()
+    output, theta = transformer(images, return_theta=True)
+    assert (theta != start).all()
+    assert (output - images).abs().max() > 1e-3
+    assert F.mse_loss(output, target) < before
+
+
+def test_start_is_copied():
+    """Training the net leaves the given tensor as it is."""
+    start = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])
+    localisation = LocalisationNet((1, 8, 8), start=start)
+    nn.init.zeros_(localisation.last.bias)
+    assert start[0] == 1
+
+
+@every_warp
+@pytest.mark.parametrize("padding_mode", ["zeros", "border"])
+def test_sampler_of_pytorch_gives_the_same(grid_generator, start, padding_mode):
+    """Outputs, and gradients of images and weights."""
+    images, results = random_images(3, 2, 9, 8), []
+    for sampler in ({}, {"sampler": grid_sample}, {"sampler": F.grid_sample}):
+        torch.manual_seed(0)
+        localisation = LocalisationNet((2, 9, 8), hidden=(8,), start=start)
+        nn.init.normal_(localisation.last.weight, std=0.2)
+        transformer = SpatialTransformer(
+            localisation, (7, 6), padding_mode, grid_generator, **sampler
+        ).double()
+        leaf = images.double().requires_grad_()
+        output = transformer(leaf)
+        gradients = torch.autograd.grad(
+            output.square().sum(), (leaf, *transformer.parameters())
+        )
+        results.append((output.detach(), *gradients))
+    assert all(map(torch.equal, results[0], results[1]))
+    assert_close(results[1], results[2])
+    assert results[0][0].shape == (3, 2, 7, 6)
+
+
+def test_grid_generator_and_sampler_are_asked():
+    """The one gets theta and the output's size, the other what the first gave."""
+    theta = torch.tensor([[0.5, 0.25, 0.125]])
+    grid = 2 * random_images(2, 3, 4, 2) - 1
+
+    def grid_generator(*given):
+        assert torch.equal(given[0], theta.expand(2, 3))
+        assert given[1:] == ((2, 1, 3, 4),)
+        return grid
+
+    def sampler(*given, **options):
+        assert given[0] is images
+        assert given[1] is grid
+        assert options == {"padding_mode": "border", "align_corners": False}
+        return "the output"
+
+    images = random_images(2, 1, 5, 5)
+    transformer = SpatialTransformer(
+        Fixed(theta), (3, 4), "border", grid_generator=grid_generator, sampler=sampler
+    )
+    output, seen = transformer(images, return_theta=True)
+    assert output == "the output"
+    assert torch.equal(seen, theta.expand(2, 3))
 
 
 @pytest.mark.parametrize("kind", [{}, {"channels": (4,), "hidden": ()}])
@@ -193,6 +284,12 @@ BAD = {
     "theta of another batch": (
         lambda: SpatialTransformer(lambda _: identity(3))(IMAGES),
         "3 transforms, but size asks for 2",
+    ),
+    "theta for another grid": (
+        lambda: SpatialTransformer(
+            LocalisationNet((1, 8, 8)), grid_generator=projective_grid
+        )(IMAGES),
+        r"shape \(N, 8\), but got torch.float32 of shape \(2, 2, 3\)",
     ),
     "output size": (
         lambda: SpatialTransformer(Fixed(identity()), out_size=(4, 0))(IMAGES),

@@ -1,0 +1,362 @@
+"""MNIST's files, found or downloaded: small ones of our own, mirrors on loopback."""
+
+import gzip
+import hashlib
+import http.server
+import re
+import struct
+import threading
+from pathlib import Path
+
+import numpy as np
+import pooch
+import pytest
+import torch
+
+from stn_tutorial import digits
+from stn_tutorial.digits import load_mnist, read_idx
+
+VARIABLE = "STN_TUTORIAL_DATA"
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = tuple(digits.MNIST)
+
+
+def idx(values):
+    """An idx file, by its description: 0, 0, type 8, dimensions, sizes, values."""
+    head = struct.pack(f">BBBB{values.ndim}i", 0, 0, 8, values.ndim, *values.shape)
+    return head + values.astype(np.uint8).tobytes()
+
+
+RANDOM = np.random.default_rng(0)
+VALUES = {
+    TRAIN_IMAGES: RANDOM.integers(0, 256, (7, 28, 28)),
+    TRAIN_LABELS: np.array([3, 1, 4, 1, 5, 9, 2]),
+    TEST_IMAGES: RANDOM.integers(0, 256, (300, 28, 28)),
+    TEST_LABELS: RANDOM.integers(0, 10, 300),
+}
+CONTENT = {name: idx(values) for name, values in VALUES.items()}
+PACKED = {name: gzip.compress(content) for name, content in CONTENT.items()}
+
+
+class Mirrors:
+    """Web folders on this machine: what each holds, and what it was asked for."""
+
+    def __init__(self):
+        self.files, self.asked = {}, []
+        mirrors = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                mirrors.asked.append(self.path)
+                body, missing = mirrors.files.get(self.path, (None, 0))
+                self.send_response(404 if body is None else 200)
+                self.send_header("Content-Length", str(len(body or b"") + missing))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def put(self, mirror, files, missing=0):
+        """Give a mirror packed files; announce more bytes than are sent."""
+        for name, data in files.items():
+            self.files[f"/{mirror}/{name}.gz"] = (data, missing)
+
+    def stop(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Our small files in MNIST's place, no network, and an empty cache folder."""
+    sums = {name: hashlib.sha256(CONTENT[name]).hexdigest() for name in NAMES}
+    monkeypatch.setattr(digits, "MNIST", sums)
+    monkeypatch.setattr(digits, "MIRRORS", ())
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    return tmp_path / "cache" / "stn-tutorial"
+
+
+@pytest.fixture
+def mirrors(cache, monkeypatch):
+    server = Mirrors()
+    web = tuple(f"{server.address}/{mirror}/" for mirror in ("first", "second"))
+    monkeypatch.setattr(digits, "MIRRORS", web)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield server
+    server.stop()
+
+
+def save(folder, files, end=".gz"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / f"{name}{end}").write_bytes(data)
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def check(mnist):
+    """It is our small data set, to the last pixel."""
+    for images, name in ((mnist[0], TRAIN_IMAGES), (mnist[2], TEST_IMAGES)):
+        assert images.dtype == torch.float32
+        assert images.shape == (len(VALUES[name]), 1, 28, 28)
+        assert torch.equal((255 * images[:, 0]).round(), torch.tensor(VALUES[name]))
+        assert 0 == images.min() < images.max() == 1
+    for labels, name in ((mnist[1], TRAIN_LABELS), (mnist[3], TEST_LABELS)):
+        assert labels.dtype == torch.int64
+        assert labels.tolist() == VALUES[name].tolist()
+
+
+ALL_GZ = sorted(f"{name}.gz" for name in NAMES)
+
+
+@pytest.mark.parametrize("inner", ["", "mnist"])
+@pytest.mark.parametrize(("files", "end"), [(PACKED, ".gz"), (CONTENT, "")])
+@pytest.mark.parametrize("place", ["root", "variable", "cache"])
+def test_found_in_a_folder(place, files, end, inner, tmp_path, cache, monkeypatch):
+    folder = cache if place == "cache" else tmp_path / "mine"
+    save(folder / inner, files, end)
+    if place == "variable":
+        monkeypatch.setenv(VARIABLE, str(folder))
+    check(load_mnist(folder if place == "root" else None))
+
+
+def test_root_may_be_text_and_start_at_home(tmp_path, cache, monkeypatch):
+    save(tmp_path / "data", PACKED)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    check(load_mnist("~/data"))
+
+
+def test_packed_another_way_is_the_same_file(tmp_path, cache):
+    again = {name: gzip.compress(CONTENT[name], 1, mtime=0) for name in NAMES}
+    assert again[TEST_IMAGES] != PACKED[TEST_IMAGES]
+    save(tmp_path, again)
+    check(load_mnist(tmp_path))
+
+
+def test_root_comes_before_the_variable_before_the_cache(tmp_path, cache, monkeypatch):
+    """A broken file shows which place was read."""
+    folders = [tmp_path / "root", tmp_path / "variable", cache]
+    monkeypatch.setenv(VARIABLE, str(folders[1]))
+    for folder in folders:
+        save(folder, dict.fromkeys(NAMES, b"broken"))
+    for folder in folders:
+        with pytest.raises(ValueError, match=re.escape(str(folder))):
+            load_mnist(folders[0])
+        for path in folder.iterdir():
+            path.unlink()
+    with pytest.raises(ConnectionError):
+        load_mnist(folders[0])
+
+
+def test_each_file_may_stand_elsewhere(tmp_path, cache, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "variable"))
+    places = [tmp_path / "root", tmp_path / "variable", cache, tmp_path / "root"]
+    for folder, name in zip(places, NAMES, strict=True):
+        save(folder, {name: PACKED[name]})
+    check(load_mnist(tmp_path / "root"))
+
+
+def test_whole_folder_needs_no_network(tmp_path, mirrors):
+    save(tmp_path / "mine", PACKED)
+    check(load_mnist(tmp_path / "mine"))
+    assert mirrors.asked == []
+
+
+def flip(data, position):
+    """Change one bit."""
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+
+
+SPOILT = {
+    "cut short": PACKED[TEST_IMAGES][:-1000],
+    "without its last byte": PACKED[TEST_IMAGES][:-1],
+    "bit in the middle": flip(PACKED[TEST_IMAGES], 100_000),
+    "bit in the checksum": flip(PACKED[TEST_IMAGES], -5 % len(PACKED[TEST_IMAGES])),
+    "not a way of packing": PACKED[TEST_IMAGES][:10]
+    + b"\xff"
+    + PACKED[TEST_IMAGES][11:],
+    "rubbish after": PACKED[TEST_IMAGES] + b"more",
+    "bit before packing": gzip.compress(flip(CONTENT[TEST_IMAGES], 1000)),
+    "another file of the set": PACKED[TRAIN_IMAGES],
+    "web page": b"<html>Sign in</html>",
+    "empty": b"",
+    "head of gzip alone": PACKED[TEST_IMAGES][:2],
+}
+spoilt = pytest.mark.parametrize("data", SPOILT.values(), ids=SPOILT)
+
+
+@spoilt
+def test_spoilt_file_is_refused_and_kept(data, tmp_path, mirrors):
+    """No download over a file that is the user's own."""
+    mirrors.put("first", PACKED)
+    save(tmp_path, PACKED | {TEST_IMAGES: data})
+    path = tmp_path / f"{TEST_IMAGES}.gz"
+    sha256 = hashlib.sha256(CONTENT[TEST_IMAGES]).hexdigest()
+    told = f"{re.escape(str(path))} is broken.* SHA-256 {sha256}, but got .*Remove it"
+    with pytest.raises(ValueError, match=told):
+        load_mnist(tmp_path)
+    assert path.read_bytes() == data
+    assert mirrors.asked == []
+
+
+def test_what_came_instead_is_named(tmp_path, cache):
+    save(tmp_path, PACKED | {TEST_LABELS: PACKED[TRAIN_LABELS]})
+    sha256 = hashlib.sha256(CONTENT[TRAIN_LABELS]).hexdigest()
+    with pytest.raises(ValueError, match=f"got {sha256}"):
+        load_mnist(tmp_path)
+    save(tmp_path, {TEST_LABELS: PACKED[TEST_LABELS][:-9]})
+    with pytest.raises(ValueError, match="got a packed file that cannot be unpacked"):
+        load_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["root", "variable", "cache"])
+def test_download_into_the_first_folder(place, tmp_path, mirrors, cache, monkeypatch):
+    """It makes the folder, and the second call asks no mirror."""
+    mirrors.put("first", PACKED)
+    mine = tmp_path / "new" / "folder"
+    if place != "cache":
+        monkeypatch.setenv(VARIABLE, str(tmp_path if place == "root" else mine))
+    root = mine if place == "root" else None
+    check(load_mnist(root))
+    folder = cache if place == "cache" else mine
+    assert sorted(path.name for path in folder.iterdir()) == ALL_GZ
+    assert listing(tmp_path) == ALL_GZ
+    for name in NAMES:
+        assert (folder / f"{name}.gz").read_bytes() == PACKED[name]
+    assert mirrors.asked == [f"/first/{name}.gz" for name in NAMES]
+    check(load_mnist(root))
+    assert len(mirrors.asked) == 4
+
+
+def test_only_what_is_missing_is_downloaded(tmp_path, mirrors):
+    mirrors.put("first", PACKED)
+    save(tmp_path, {name: PACKED[name] for name in NAMES[1:]})
+    check(load_mnist(tmp_path))
+    assert mirrors.asked == [f"/first/{TRAIN_IMAGES}.gz"]
+    assert listing(tmp_path) == ALL_GZ
+
+
+def test_download_shows_a_progress_bar(tmp_path, mirrors, capsys):
+    mirrors.put("first", PACKED)
+    load_mnist(tmp_path)
+    shown = capsys.readouterr().err
+    assert shown.count("100%|") >= 4
+
+
+@spoilt
+def test_spoilt_download_is_dropped_for_the_next_mirror(data, tmp_path, mirrors):
+    mirrors.put("first", PACKED | {TEST_IMAGES: data})
+    mirrors.put("second", PACKED)
+    check(load_mnist(tmp_path))
+    path = f"{TEST_IMAGES}.gz"
+    assert [asked for asked in mirrors.asked if path in asked] == [
+        f"/first/{path}",
+        f"/second/{path}",
+    ]
+    assert listing(tmp_path) == ALL_GZ
+    assert (tmp_path / path).read_bytes() == PACKED[TEST_IMAGES]
+
+
+@pytest.mark.parametrize("fault", ["not found", "line breaks"])
+def test_mirror_that_fails_is_followed_by_the_next(fault, tmp_path, mirrors):
+    if fault == "line breaks":
+        cut = {name: data[: len(data) // 2] for name, data in PACKED.items()}
+        mirrors.put("first", cut, missing=10)
+    mirrors.put("second", PACKED)
+    check(load_mnist(tmp_path))
+    assert listing(tmp_path) == ALL_GZ
+
+
+@spoilt
+def test_nothing_of_spoilt_downloads_is_left(data, tmp_path, mirrors):
+    mirrors.put("first", PACKED | {TEST_IMAGES: data})
+    mirrors.put("second", PACKED | {TEST_IMAGES: data})
+    with pytest.raises(ConnectionError, match="SHA-256") as raised:
+        load_mnist(tmp_path)
+    for mirror in ("first", "second"):
+        url = f"{mirrors.address}/{mirror}/{TEST_IMAGES}.gz"
+        assert f"\n- {url}: expected" in str(raised.value)
+    first = str(raised.value).splitlines()[0]
+    assert TRAIN_IMAGES not in first
+    assert TEST_IMAGES in first
+    assert listing(tmp_path) == sorted([f"{TRAIN_IMAGES}.gz", f"{TRAIN_LABELS}.gz"])
+
+
+def test_offline_tells_what_to_do(tmp_path, mirrors, cache, monkeypatch):
+    """What is missing, where it was looked for, who was asked, what helps."""
+    mirrors.stop()
+    monkeypatch.setattr(mirrors, "stop", lambda: None)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "variable"))
+    save(tmp_path / "root", {TEST_LABELS: PACKED[TEST_LABELS]})
+    with pytest.raises(ConnectionError) as raised:
+        load_mnist(tmp_path / "root")
+    lines = str(raised.value).splitlines()
+    assert all((name in lines[0]) == (name != TEST_LABELS) for name in NAMES)
+    folders = (tmp_path / "root", tmp_path / "variable", cache)
+    assert lines[1:4] == [f"- {folder}" for folder in folders]
+    for line, mirror in zip(lines[5:7], digits.MIRRORS, strict=True):
+        assert line.startswith(f"- {mirror}{TRAIN_IMAGES}.gz: ")
+    advice = lines[7]
+    for word in (*ALL_GZ, f"into {tmp_path / 'root'};", VARIABLE, "online"):
+        assert word in advice
+    assert listing(tmp_path) == [f"{TEST_LABELS}.gz"]
+    assert not (tmp_path / "variable").exists()
+
+
+def test_interrupted_write_leaves_no_half_file(tmp_path, mirrors, monkeypatch):
+    """The disk is full after half the bytes: nothing stands under the good name."""
+    mirrors.put("first", PACKED)
+    write_bytes = Path.write_bytes
+
+    def half(path, data):
+        assert path.name not in ALL_GZ
+        write_bytes(path, data[: len(data) // 2])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        load_mnist(tmp_path)
+    assert raised.type is OSError  # no mirror is to blame
+    assert listing(tmp_path) == []
+
+
+def test_file_is_as_readable_as_any_other(tmp_path, mirrors):
+    """A class shares the folder: no private rights left from a temporary file."""
+    mirrors.put("first", PACKED)
+    load_mnist(tmp_path)
+    (tmp_path / "mine").write_bytes(b"")
+    mode = (tmp_path / "mine").stat().st_mode
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {mode}
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 300, 3), (1, 2, 3, 4)])
+def test_read_idx(shape):
+    values = RANDOM.integers(0, 256, shape)
+    read = read_idx(idx(values))
+    assert read.dtype == torch.uint8
+    assert torch.equal(read, torch.tensor(values, dtype=torch.uint8))
+
+
+def test_mnist_itself(monkeypatch):
+    """The real files, where this machine has them: their sums, sizes and look."""
+    monkeypatch.setattr(digits, "MIRRORS", ())
+    try:
+        mnist = load_mnist()
+    except ConnectionError:
+        pytest.skip("MNIST is not here; STN_TUTORIAL_DATA may say where it is")
+    assert mnist.train_images.shape == (60_000, 1, 28, 28)
+    assert mnist.test_images.shape == (10_000, 1, 28, 28)
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert mnist.train_labels.bincount().tolist() == counts
+    assert mnist.test_labels.shape == (10_000,)
+    assert mnist.train_images.mean().item() == pytest.approx(0.1307, abs=1e-4)
