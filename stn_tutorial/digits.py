@@ -111,7 +111,7 @@ def read_idx(content: bytes) -> Tensor:
 
 
 def uniform(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
-    """Draw n numbers evenly between low and high, shape (n,). Used in chapter 5."""
+    """Draw n numbers evenly between low and high, shape (n,). Built in chapter 5."""
     return low + (high - low) * torch.rand(n, generator=generator)
 
 
@@ -132,7 +132,7 @@ def moved_grid(n: int, generator: torch.Generator) -> Tensor:
     All are drawn evenly. Before it is turned and scaled, the 28x28 frame of the digit
     stands anywhere within the 42x42 canvas.
 
-    Paper: section 4.1 and the appendix. Used in chapter 5.
+    Paper: section 4.1 and the appendix. Built in chapter 5.
     """
     angle = uniform(-45, 45, n, generator)
     scale = uniform(0.7, 1.2, n, generator)
@@ -202,22 +202,21 @@ def cluttered(images: Tensor, generator: torch.Generator) -> Tensor:
         raise ValueError(
             f"expected at least 2 images, for pieces of other digits, but got {n}"
         )
-    row = torch.arange(n)[:, None, None]
+    row = torch.arange(n)
 
-    def window(side: int, room: int) -> tuple[Tensor, Tensor]:
-        top, left = torch.randint(room - side + 1, (2, n, 1, 1), generator=generator)
-        line = torch.arange(side)
-        return top + line[:, None], left + line
+    def corner(side: int, room: int) -> Tensor:
+        return torch.randint(room - side + 1, (2, n), generator=generator)
+
+    def windows(images: Tensor, side: int) -> Tensor:  # by image, top, left
+        return images.unfold(1, side, 1).unfold(2, side, 1)
 
     canvas = images.new_zeros(n, 60, 60)
-    y, x = window(28, 60)
-    canvas[row, y, x] = images[:, 0]
+    windows(canvas, 28)[row, *corner(28, 60)] = images[:, 0]
     for _ in range(6):
-        other = row + torch.randint(1, n, (n, 1, 1), generator=generator)
-        y, x = window(6, 28)
-        piece = images[other % n, 0, y, x]
-        y, x = window(6, 60)
-        canvas[row, y, x] = torch.maximum(canvas[row, y, x], piece)
+        other = (row + torch.randint(1, n, (n,), generator=generator)) % n
+        piece = windows(images[:, 0], 6)[other, *corner(6, 28)]
+        place = (row, *corner(6, 60))
+        windows(canvas, 6)[place] = torch.maximum(windows(canvas, 6)[place], piece)
     return canvas[:, None]
 
 

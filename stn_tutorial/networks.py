@@ -1,0 +1,198 @@
+"""The networks of the paper's table, and a small modern one beside them."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stn_tutorial.affine import affine_grid, identity
+from stn_tutorial.digits import SIDES
+from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
+from stn_tutorial.warps import control_points, projective_grid, thin_plate_spline_grid
+
+# Kind of transform: its grid generator, and the theta that changes nothing.
+TRANSFORMS = {
+    "affine": (affine_grid, identity()[0]),
+    "projective": (projective_grid, torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])),
+    "tps": (thin_plate_spline_grid, control_points()),
+}
+CLASSIFIERS = ("fcn", "cnn", "cnn-compact")
+MODELS = CLASSIFIERS + tuple(
+    f"st-{kind}-{transform}" for kind in CLASSIFIERS for transform in TRANSFORMS
+)
+
+
+class BFloat16(nn.Module):
+    """Run a module in bfloat16, where multiplying takes half the time or less.
+
+    Weights, input and output stay in float32. Neither a sampler nor the layer that
+    gives theta belongs inside: places in an image need all their digits.
+
+    Used in chapter 6.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, input: Tensor) -> Tensor:
+        """What the module gives, as float32."""
+        with torch.autocast(input.device.type, torch.bfloat16):
+            return self.module(input).float()
+
+
+class Network(nn.Module):
+    """A classifier with a spatial transformer before it, or with none.
+
+    Args:
+        classifier: from images (N, 1, h, w) to scores (N, 10).
+        transformer: a :class:`stn_tutorial.transformer.SpatialTransformer`, or None.
+        pool: how many times smaller the transformer's output is made, by averaging,
+            before the classifier sees it.
+
+    Paper: section 4.1. Built in chapter 5.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        transformer: SpatialTransformer | None = None,
+        pool: int = 1,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.transformer = transformer
+        self.pool = pool
+
+    def straighten(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the classifier gets to see, (N, 1, h, w), and theta."""
+        warped, theta = self.transformer(images, return_theta=True)
+        return F.avg_pool2d(warped, self.pool), theta
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From images (N, 1, H, W) to the scores of the ten digits, (N, 10)."""
+        if self.transformer is not None:
+            images, _ = self.straighten(images)
+        return self.classifier(images)
+
+
+def fcn(in_shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
+    """FCN: fully connected layers, each batch-normalised, and ten scores.
+
+    Args:
+        in_shape: (C, H, W) of the images.
+        hidden: sizes of the hidden layers.
+
+    Paper: section 4.1. Built in chapter 5.
+    """
+    c, height, width = in_shape
+    layers: list[nn.Module] = [nn.Flatten()]
+    features = c * height * width
+    for k in hidden:
+        layers += [nn.Linear(features, k, bias=False), nn.BatchNorm1d(k), nn.ReLU()]
+        features = k
+    return nn.Sequential(*layers, nn.Linear(features, 10))
+
+
+def cnn(in_shape: Sequence[int], filters: Sequence[int]) -> nn.Sequential:
+    """CNN: a 9x9 and a 7x7 convolution, each pooled 2x2, and ten scores.
+
+    Args:
+        in_shape: (C, H, W) of the images, at least 22x22.
+        filters: how many filters each of the two has. Each is batch-normalised.
+
+    Paper: section 4.1. Built in chapter 5.
+    """
+    c, height, width = in_shape
+    layers: list[nn.Module] = []
+    for k, side in zip(filters, (9, 7), strict=True):
+        layers += [nn.Conv2d(c, k, side, bias=False), nn.BatchNorm2d(k), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)]
+        c, height, width = k, (height - side + 1) // 2, (width - side + 1) // 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(c * height * width, 10))
+
+
+def compact_cnn(filters: Sequence[int]) -> nn.Sequential:
+    """A present-day CNN: five small convolutions, two poolings, then a global one.
+
+    For grey images of any size. The global max-pooling forgets where a feature was.
+
+    Args:
+        filters: of each convolution, 5x5 the first, 3x3 the others, each
+            batch-normalised. The first and the third are pooled 2x2.
+
+    Built in chapter 5.
+    """
+    layers: list[nn.Module] = []
+    c = 1
+    for i, k in enumerate(filters):
+        side = 5 if i == 0 else 3
+        layers += [nn.Conv2d(c, k, side, padding=side // 2, bias=False)]
+        layers += [nn.BatchNorm2d(k), nn.ReLU()]
+        if i in (0, 2):
+            layers += [nn.MaxPool2d(2)]
+        c = k
+    return nn.Sequential(
+        *layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(c, 10)
+    )
+
+
+def build(model: str, distortion: str) -> Network:
+    """A network of the table, for the images of one distortion.
+
+    Those with the paper's shapes have 330,000 to 400,000 weights each. A transformer's
+    localisation net sees the image at half its size. Its output has 28x28 pixels; on
+    RTS and TC it has 56x56, averaged to 28x28. It starts as the identity, but on RTS as
+    a window of 28x28 pixels in the middle of the image, so that no detail is lost.
+
+    Args:
+        model: one of ``MODELS``, as "cnn" or "st-fcn-tps".
+        distortion: one of ``DISTORTIONS`` in :mod:`stn_tutorial.digits`.
+
+    Raises:
+        ValueError: an unknown model or distortion.
+
+    Paper: section 4.1 and the appendix. Used in chapter 6.
+    """
+    if model not in MODELS:
+        raise ValueError(f"expected model to be one of {MODELS}, but got: {model!r}")
+    if distortion not in SIDES:
+        raise ValueError(
+            f"expected distortion to be one of {list(SIDES)}, but got: {distortion!r}"
+        )
+    side = SIDES[distortion]
+    if not model.startswith("st-"):
+        return Network(_classifier(model, side, with_transformer=False))
+    kind, _, transform = model.removeprefix("st-").rpartition("-")
+    channels, hidden = {
+        "fcn": ((), (64, 32) if distortion == "TC" else (128, 64)),
+        "cnn": ((20, 20), (20,)),
+        "cnn-compact": ((16, 32), (20,)),
+    }[kind]
+    grid_generator, start = TRANSFORMS[transform]
+    if distortion == "RTS":
+        start = start * 28 / 42
+    half = (1, side // 2, side // 2)
+    localisation = LocalisationNet(half, channels, hidden, start)
+    if channels:
+        localisation.body = BFloat16(localisation.body)
+    pool = 2 if distortion in ("RTS", "TC") else 1
+    transformer = SpatialTransformer(
+        nn.Sequential(nn.AvgPool2d(2), localisation),
+        out_size=(28 * pool, 28 * pool),
+        grid_generator=grid_generator,
+        sampler=F.grid_sample,
+    )
+    return Network(_classifier(kind, 28, with_transformer=True), transformer, pool)
+
+
+def _classifier(kind: str, side: int, with_transformer: bool) -> nn.Module:
+    shape = (1, side, side)
+    if kind == "fcn":
+        width = 300 if with_transformer else {28: 320, 42: 200, 60: 100}[side]
+        return fcn(shape, (width, width))
+    if kind == "cnn":
+        filters = 208 if with_transformer else {28: 224, 42: 192, 60: 128}[side]
+        return BFloat16(cnn(shape, (32, filters)))
+    return BFloat16(compact_cnn((24, 48, 64, 96, 128 if with_transformer else 156)))

@@ -1,0 +1,291 @@
+"""One loop that trains every network of the book."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import process_time
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from stn_tutorial._download import write
+from stn_tutorial.digits import distort
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a network.
+
+    Args:
+        images: how many training images it sees in all, repeats counted.
+        batch: images a step.
+        rate: the highest learning rate.
+        localisation_rate: the localisation net's rate, as a multiple of the others'.
+        warm_up: share of the training in which the rate climbs from 0 to its peak;
+            from there it falls back to 0 along half a cosine.
+        momentum: Nesterov's.
+        weight_decay: of matrices and filters; biases and norms have none.
+        label_smoothing: share of each label that is spread over all classes.
+        clip: length to which a longer gradient is cut.
+
+    Built in chapter 5.
+    """
+
+    images: int
+    batch: int = 128
+    rate: float = 0.1
+    localisation_rate: float = 0.3
+    warm_up: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.05
+    clip: float = 1.0
+
+
+NOTES = ("images", "seconds", "loss", "error")
+
+
+@dataclass
+class History:
+    """What was noted at some moments of a training, one entry a moment.
+
+    Attributes:
+        images: training images seen so far.
+        seconds: processor time spent on training so far.
+        loss: mean training loss since the last moment.
+        error: validation error in per cent.
+        theta: the transforms of the watched images.
+        warped: what the classifier saw of them.
+    """
+
+    images: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    error: list[float] = field(default_factory=list)
+    theta: list[Tensor] = field(default_factory=list)
+    warped: list[Tensor] = field(default_factory=list)
+
+
+def schedule(progress: float, warm_up: float) -> float:
+    """The learning rate as a share of its peak: up a line, down half a cosine.
+
+    Args:
+        progress: from 0 (start) to 1 (end of the training).
+        warm_up: where the peak is.
+
+    Built in chapter 5.
+    """
+    if progress < warm_up:
+        return progress / warm_up
+    return (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with a group for each parameter: its own rate and weight decay.
+
+    Built in chapter 5.
+    """
+    groups = []
+    for name, parameter in network.named_parameters():
+        scale = recipe.localisation_rate if "localisation" in name else 1.0
+        decay = recipe.weight_decay if parameter.dim() > 1 else 0.0
+        groups.append({"params": [parameter], "scale": scale, "weight_decay": decay})
+    return torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, nesterov=True)
+
+
+def take_step(
+    network: nn.Module,
+    optimiser: torch.optim.SGD,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    progress: float,
+) -> Tensor:
+    """Learn from one batch.
+
+    Args:
+        network: from images to scores.
+        optimiser: as :func:`make_optimiser` makes it.
+        images: distorted images, shape (N, 1, S, S).
+        labels: shape (N,).
+        recipe: how to train.
+        progress: where in the training we are, from 0 to 1.
+
+    Returns:
+        the loss before the step, without dimensions.
+
+    Built in chapter 5.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.rate * group["scale"] * schedule(progress, recipe.warm_up)
+    scores = network(images)
+    loss = F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+    optimiser.step()
+    return loss.detach()
+
+
+@torch.no_grad()
+def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of wrong answers, in per cent.
+
+    Args:
+        network: from images to scores.
+        images: distorted images, shape (N, 1, S, S).
+        labels: shape (N,).
+
+    Built in chapter 5.
+    """
+    device, training = next(network.parameters()).device, network.training
+    network.eval()
+    wrong = 0
+    for batch, truth in zip(images.split(500), labels.split(500), strict=True):
+        answers = network(batch.to(device)).argmax(dim=1).cpu()
+        wrong += (answers != truth).sum().item()
+    network.train(training)
+    return 100 * wrong / len(labels)
+
+
+def train(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    distortion: str,
+    recipe: Recipe,
+    validation: tuple[Tensor, Tensor],
+    seed: int = 0,
+    watched: Tensor | None = None,
+    moments: int = 16,
+    checkpoint: str | Path | None = None,
+) -> History:
+    """Train a network on images that are distorted anew in every step.
+
+    Step k draws its images and distortions from a generator that is seeded by
+    ``seed`` and k alone. So a training that was stopped and goes on from its
+    checkpoint ends with the same weights as one that was not.
+
+    Args:
+        network: from images (N, 1, S, S) to scores (N, 10), on the CPU or a GPU.
+            Trained in place.
+        images: undistorted training images, shape (N, 1, 28, 28), on the CPU.
+        labels: shape (N,), on the CPU.
+        distortion: as in :func:`stn_tutorial.digits.distort`.
+        recipe: how to train.
+        validation: distorted images and labels that measure the error on the way.
+        seed: of the draws. (The network's first weights are its maker's matter.)
+        watched: distorted images to be straightened by the network's transformer
+            at every moment, for looking at.
+        moments: how often to validate and note; closer together at the start.
+        checkpoint: file (safetensors) to save to at every moment and to go on from.
+
+    Returns:
+        the notes. The network is left in training mode.
+
+    Raises:
+        ValueError: the recipe trains for less than a batch, or the checkpoint
+            belongs to another training.
+
+    Paper: section 4.1, but with a recipe of today. Built in chapter 5.
+    """
+    steps = recipe.images // recipe.batch
+    if steps < 1:
+        raise ValueError(
+            f"expected a recipe of at least one batch of {recipe.batch} images, "
+            f"but got {recipe.images} images"
+        )
+    stops = {math.ceil(steps * (i / moments) ** 2) for i in range(1, moments + 1)}
+    device = next(network.parameters()).device
+    optimiser = make_optimiser(network, recipe)
+    history, losses, first = History(), [], 0
+    config = {"distortion": distortion, "recipe": asdict(recipe), "seed": seed}
+    if checkpoint is not None and Path(checkpoint).exists():
+        first, history = _load(Path(checkpoint), network, optimiser, config)
+    network.train()
+    started = process_time() - (history.seconds[-1] if history.seconds else 0)
+    for step in tqdm(range(first, steps), initial=first, total=steps, leave=False):
+        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+        chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
+        batch = images.index_select(0, chosen).to(device)
+        batch = distort(batch, distortion, generator, sampler=F.grid_sample)
+        target, progress = labels[chosen].to(device), (step + 1) / steps
+        loss = take_step(network, optimiser, batch, target, recipe, progress)
+        losses.append(loss)
+        if step + 1 in stops:
+            history.images.append((step + 1) * recipe.batch)
+            history.loss.append(torch.stack(losses).mean().item())
+            losses.clear()
+            paused = process_time()
+            history.seconds.append(paused - started)
+            history.error.append(error_rate(network, *validation))
+            if watched is not None:
+                _look(network, watched.to(device), history)
+            if checkpoint is not None:
+                _save(Path(checkpoint), network, optimiser, config, history)
+            started += process_time() - paused
+    return history
+
+
+@torch.no_grad()
+def _look(network: nn.Module, watched: Tensor, history: History) -> None:
+    network.eval()
+    warped, theta = network.straighten(watched)
+    network.train()
+    history.theta.append(theta.cpu())
+    history.warped.append(warped.cpu())
+
+
+def _save(
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    config: dict,
+    history: History,
+) -> None:
+    """Write everything that the rest of the training depends on, in one move."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        tensors[f"momentum.{name}"] = optimiser.state[parameter]["momentum_buffer"]
+    for key in ("theta", "warped"):
+        tensors |= {f"{key}.{i}": v for i, v in enumerate(getattr(history, key))}
+    notes = {key: getattr(history, key) for key in NOTES}
+    metadata = {"config": json.dumps(config), "history": json.dumps(notes)}
+    write(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+
+
+def _load(
+    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, config: dict
+) -> tuple[int, History]:
+    """Undo _save; returns the step to go on from, and the notes so far."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    found = json.loads(metadata["config"])
+    if found != config:
+        raise ValueError(
+            f"expected in {path} the checkpoint of {config}, but found one of {found}; "
+            "remove it or name another file"
+        )
+    weights = {
+        name.removeprefix("network."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("network.")
+    }
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is the checkpoint of another network") from error
+    for name, parameter in network.named_parameters():
+        momentum = tensors[f"momentum.{name}"].to(parameter)
+        optimiser.state[parameter]["momentum_buffer"] = momentum
+    history = History(**json.loads(metadata["history"]))
+    for key in ("theta", "warped"):
+        count = sum(name.startswith(f"{key}.") for name in tensors)
+        getattr(history, key).extend(tensors[f"{key}.{i}"] for i in range(count))
+    return history.images[-1] // config["recipe"]["batch"], history

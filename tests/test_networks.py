@@ -1,0 +1,296 @@
+"""The table's networks: their sizes and shapes, how they start, what they can learn."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from stn_tutorial.affine import affine_grid
+from stn_tutorial.digits import SIDES
+from stn_tutorial.networks import MODELS, BFloat16, build, cnn, compact_cnn, fcn
+from stn_tutorial.warps import projective_grid, thin_plate_spline_grid
+
+KINDS = ("fcn", "cnn", "cnn-compact")
+GRIDS = {
+    "affine": affine_grid,
+    "projective": projective_grid,
+    "tps": thin_plate_spline_grid,
+}
+TRANSFORMERS = [f"st-{kind}-{transform}" for kind in KINDS for transform in GRIDS]
+every_distortion = pytest.mark.parametrize("distortion", SIDES)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def images_for(distortion, n=3):
+    """Blobs within a black margin of 8 pixels."""
+    side = SIDES[distortion]
+    images = torch.zeros(n, 1, side, side)
+    generator = torch.Generator().manual_seed(0)
+    images[..., 8:-8, 8:-8] = torch.rand(
+        n, 1, side - 16, side - 16, generator=generator
+    )
+    return images
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def last_layer(network):
+    """The layer that gives theta."""
+    (last,) = (m for name, m in network.named_modules() if name.endswith("last"))
+    return last
+
+
+def test_models_are_the_tables():
+    assert sorted(MODELS) == sorted([*KINDS, *TRANSFORMERS])
+
+
+@every_distortion
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_few_and_fairly_shared(kind, distortion):
+    counts = [count(build(kind, distortion))]
+    counts += [count(build(f"st-{kind}-{t}", distortion)) for t in GRIDS]
+    assert max(counts) <= 400_000
+    assert min(counts) >= 0.9 * max(counts)
+    if kind != "cnn-compact":
+        assert min(counts) >= 330_000
+
+
+def test_weights_by_hand():
+    norm = 2  # a batch norm has a scale and a shift
+    assert count(build("fcn", "R")) == (784 + norm + 320 + norm) * 320 + 321 * 10
+    assert count(build("cnn", "R")) == (
+        (81 + norm) * 32 + (49 * 32 + norm) * 224 + (224 * 2 * 2 + 1) * 10
+    )
+    localisation = (14 * 14 + 1) * 128 + 129 * 64 + 65 * 6
+    classifier = (784 + norm + 300 + norm) * 300 + 301 * 10
+    assert count(build("st-fcn-affine", "R")) == localisation + classifier
+
+
+@every_distortion
+@pytest.mark.parametrize("model", MODELS)
+def test_ten_scores_for_each_image(model, distortion):
+    scores = build(model, distortion)(images_for(distortion))
+    assert scores.shape == (3, 10)
+    assert scores.dtype == torch.float32
+    assert scores.std(dim=0).min() > 0
+
+
+def sizes(network, images):
+    """(kind of layer, output size) for each convolution, pooling and linear layer."""
+    kinds, seen = (nn.Conv2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Linear), []
+    for module in network.modules():
+        if isinstance(module, kinds):
+            module.register_forward_hook(
+                lambda m, _, out: seen.append((type(m).__name__, *out.shape[1:]))
+            )
+    network(images)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("distortion", "after_9x9", "pooled", "after_7x7", "pooled_again"),
+    [("R", 20, 10, 4, 2), ("RTS", 34, 17, 11, 5), ("TC", 52, 26, 20, 10)],
+)
+def test_cnn_has_the_papers_shapes(
+    distortion, after_9x9, pooled, after_7x7, pooled_again
+):
+    network = build("cnn", distortion)
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert [m.kernel_size for m in convolutions] == [(9, 9), (7, 7)]
+    a, b = (m.out_channels for m in convolutions)
+    assert sizes(network, images_for(distortion)) == [
+        ("Conv2d", a, after_9x9, after_9x9),
+        ("MaxPool2d", a, pooled, pooled),
+        ("Conv2d", b, after_7x7, after_7x7),
+        ("MaxPool2d", b, pooled_again, pooled_again),
+        ("Linear", 10),
+    ]
+
+
+@every_distortion
+def test_st_cnn_has_the_papers_shapes(distortion):
+    """Half the image, two 5x5 convolutions of 20 filters, 20 units; then the CNN."""
+    network = build("st-cnn-affine", distortion)
+    seen = sizes(network, images_for(distortion))
+    half = SIDES[distortion] // 2
+    assert seen[:6] == [
+        ("Conv2d", 20, half, half),
+        ("MaxPool2d", 20, half // 2, half // 2),
+        ("Conv2d", 20, half // 2, half // 2),
+        ("MaxPool2d", 20, half // 4, half // 4),
+        ("Linear", 20),
+        ("Linear", 6),
+    ]
+    kernels = [m.kernel_size for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert sorted(kernels) == [(5, 5), (5, 5), (7, 7), (9, 9)]
+    assert [size[2:] for size in seen[6:]] == [(20, 20), (10, 10), (4, 4), (2, 2), ()]
+
+
+@every_distortion
+def test_fcn_has_two_hidden_layers(distortion):
+    linear = [m for m in build("fcn", distortion).modules() if isinstance(m, nn.Linear)]
+    units = linear[0].out_features
+    assert [(m.in_features, m.out_features) for m in linear] == [
+        (SIDES[distortion] ** 2, units),
+        (units, units),
+        (units, 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    "network", [fcn((1, 28, 28), (9, 8)), cnn((1, 28, 28), (3, 4)), compact_cnn((3, 4))]
+)
+def test_every_hidden_layer_is_normalised_and_rectified(network):
+    layers = list(network)[:-1]
+    hidden = [i for i, m in enumerate(layers) if isinstance(m, nn.Linear | nn.Conv2d)]
+    assert len(hidden) == 2
+    for i in hidden:
+        assert layers[i].bias is None  # the norm's shift stands for it
+        assert isinstance(layers[i + 1], nn.BatchNorm1d | nn.BatchNorm2d)
+        assert isinstance(layers[i + 2], nn.ReLU)
+
+
+def test_global_pooling_forgets_the_place():
+    """Moved by 4 pixels, what two 2x2 poolings keep apart: the same scores."""
+    images = torch.zeros(5, 1, 60, 60)
+    images[..., 20:40, 20:40] = torch.rand(5, 1, 20, 20)
+    moved = images.roll((4, -8), (2, 3))
+    compact = compact_cnn((4, 5, 6, 7, 8)).eval()
+    assert_close(compact(moved), compact(images), atol=1e-5, rtol=0)
+    assert (compact(images)[0] - compact(images)[1]).abs().max() > 1e-3
+    plain = cnn((1, 60, 60), (4, 5)).eval()
+    assert (plain(moved) - plain(images)).abs().max() > 1e-3
+
+
+@every_distortion
+@pytest.mark.parametrize("model", TRANSFORMERS)
+def test_transformer_starts_as_the_identity(model, distortion):
+    """The classifier sees the image, all of it at 28x28, or on RTS its middle."""
+    network, images = build(model, distortion).eval(), images_for(distortion)
+    seen, theta = network.straighten(images)
+    side = {"RTS": 84}.get(distortion, 56)
+    expected = F.interpolate(images, (side, side), mode="bilinear")
+    expected = F.avg_pool2d(expected, 2)
+    if distortion == "RTS":
+        expected = expected[..., 7:35, 7:35]
+    elif distortion != "TC":
+        expected = images
+    assert_close(seen, expected, atol=1e-4, rtol=0)
+    assert torch.equal(theta[0], theta[1])
+    assert_close(network(images), network.classifier(seen))
+
+
+@every_distortion
+@pytest.mark.parametrize("transform", GRIDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_transform_is_the_one_in_the_name(kind, transform, distortion):
+    network, images = (
+        build(f"st-{kind}-{transform}", distortion),
+        images_for(distortion),
+    )
+    bias = last_layer(network).bias
+    with torch.no_grad():
+        bias += 0.05 * torch.randn_like(bias)
+    seen, theta = network.eval().straighten(images)
+    assert_close(theta.flatten(1), bias.expand(3, -1))
+    side = 56 if distortion in ("RTS", "TC") else 28
+    grid = GRIDS[transform](theta, (3, 1, side, side))
+    expected = F.grid_sample(images, grid, align_corners=False)
+    if side == 56:
+        expected = (
+            expected[..., ::2, ::2]
+            + expected[..., 1::2, ::2]
+            + expected[..., ::2, 1::2]
+            + expected[..., 1::2, 1::2]
+        ) / 4
+    assert seen.shape == (3, 1, 28, 28)
+    assert_close(seen, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_localisation_sees_half_the_size(kind):
+    """Detail that a 2x2 average loses does not move theta; the average does."""
+    network, images = build(f"st-{kind}-affine", "R").eval(), images_for("R")
+    nn.init.normal_(last_layer(network).weight)
+    detail = torch.tensor([[0.2, -0.2], [-0.2, 0.2]]).repeat(14, 14)
+    theta = network.straighten(images)[1]
+    assert_close(network.straighten(images + detail)[1], theta, atol=1e-3, rtol=1e-3)
+    other = network.straighten(images + detail.abs())[1]
+    assert (other - theta).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("model", TRANSFORMERS)
+def test_gradients_reach_every_weight(model):
+    """At the start only the localisation net's last layer learns, then all of it."""
+    network, images = build(model, "R"), images_for("R", 8)
+    loss = F.cross_entropy(network(images), torch.arange(8))
+    loss.backward()
+    last = last_layer(network)
+    assert last.weight.grad.any()
+    assert last.bias.grad.any()
+    with torch.no_grad():
+        last.weight -= 0.1 * last.weight.grad
+    F.cross_entropy(network(images), torch.arange(8)).backward()
+    silent = [name for name, p in network.named_parameters() if not p.grad.any()]
+    assert silent == []
+
+
+def test_bfloat16_computes_in_half_and_gives_back_whole():
+    module = nn.Sequential(nn.Linear(50, 40), nn.ReLU(), nn.Linear(40, 10))
+    seen = []
+    module[0].register_forward_hook(lambda *args: seen.append(args[2].dtype))
+    input = torch.randn(100, 50, requires_grad=True)
+    output = BFloat16(module)(input)
+    assert seen == [torch.bfloat16]
+    assert output.dtype == torch.float32
+    whole = module(input)
+    assert not torch.equal(output, whole)
+    assert (output - whole).norm() < 0.01 * whole.norm()
+    output.sum().backward()
+    assert input.grad.dtype == torch.float32
+    assert {p.grad.dtype for p in module.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_where_numbers_are_short(model):
+    """Convolutions compute in bfloat16; theta, grid and sampler never do."""
+    network, dtypes = build(model, "RTS"), {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            kind = "theta" if name.endswith("last") else type(module)
+            module.register_forward_hook(
+                lambda _, __, out, k=kind: dtypes.setdefault(k, set()).add(out.dtype)
+            )
+    seen = []
+    network.classifier.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    network(images_for("RTS"))
+    if "fcn" in model:
+        assert dtypes[nn.Linear] == {torch.float32}
+    else:
+        assert dtypes[nn.Conv2d] == {torch.bfloat16}
+    assert dtypes.get("theta", {torch.float32}) == {torch.float32}
+    assert seen[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion", "message"),
+    [
+        ("st-cnn", "R", r"expected model to be one of \('fcn', .*, but got: 'st-cnn'"),
+        ("st-mlp-affine", "R", "but got: 'st-mlp-affine'"),
+        ("cnn", "r", r"one of \['R', 'RTS', 'P', 'E', 'TC'\], but got: 'r'"),
+    ],
+)
+def test_unknown_names_are_refused(model, distortion, message):
+    with pytest.raises(ValueError, match=message):
+        build(model, distortion)

@@ -1,0 +1,464 @@
+"""The training loop: each step by hand, notes, and no trace of an interruption."""
+
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from stn_tutorial import training
+from stn_tutorial.digits import distort, load_digits
+from stn_tutorial.networks import Network, compact_cnn, fcn
+from stn_tutorial.training import (
+    Recipe,
+    error_rate,
+    make_optimiser,
+    schedule,
+    take_step,
+    train,
+)
+from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
+
+SHORT = Recipe(images=32 * 20, batch=32)
+DIGITS = load_digits()
+IMAGES, LABELS = DIGITS.train_images[:1000], DIGITS.train_labels[:1000]
+
+
+def distorted(images, labels, distortion="R"):
+    generator = torch.Generator().manual_seed(7)
+    return distort(images, distortion, generator, F.grid_sample), labels
+
+
+VALIDATION = distorted(DIGITS.train_images[1000:], DIGITS.train_labels[1000:])
+WATCHED = VALIDATION[0][:3]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums in one order, so that equal trainings have equal bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def small_network(seed=0):
+    """A transformer and a CNN, as they are trained for the table, but small."""
+    torch.manual_seed(seed)
+    localisation = nn.Sequential(  # whose norm tells training from looking
+        nn.BatchNorm2d(1), LocalisationNet((1, 28, 28), hidden=(8,))
+    )
+    transformer = SpatialTransformer(localisation, sampler=F.grid_sample)
+    network = Network(compact_cnn((4, 4, 6)), transformer)
+    return network.to(memory_format=torch.channels_last)
+
+
+def train_small(checkpoint=None, network=None, **options):
+    network = network or small_network()
+    options = {
+        "distortion": "R",
+        "recipe": SHORT,
+        "validation": VALIDATION,
+        "seed": 5,
+        "watched": WATCHED,
+    } | options
+    history = train(network, IMAGES, LABELS, checkpoint=checkpoint, **options)
+    return network, history
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A training that nothing interrupts."""
+    torch.set_num_threads(1)
+    return train_small()
+
+
+def assert_same_network(a, b):
+    """Bit for bit: weights, and the running statistics of the norms."""
+    assert a.state_dict().keys() == b.state_dict().keys()
+    for name, tensor in a.state_dict().items():
+        assert torch.equal(tensor, b.state_dict()[name]), name
+
+
+def assert_same_history(a, b):
+    """All but the seconds."""
+    assert (a.images, a.loss, a.error) == (b.images, b.loss, b.error)
+    assert len(a.seconds) == len(b.seconds)
+    for mine, other in ((a.theta, b.theta), (a.warped, b.warped)):
+        assert len(mine) == len(other)
+        assert all(map(torch.equal, mine, other))
+
+
+# Schedule and step
+
+
+@pytest.mark.parametrize(
+    ("progress", "warm_up", "share"),
+    [
+        (0, 0.1, 0),
+        (0.025, 0.1, 0.25),
+        (0.1, 0.1, 1),
+        (0.4, 0.1, 0.75),  # a third of the way down: (1 + cos 60 degrees) / 2
+        (0.55, 0.1, 0.5),
+        (1, 0.1, 0),
+        (0.5, 0, 0.5),
+        (0, 0, 1),
+        (0.5, 0.5, 1),
+        (0.75, 0.5, 0.5),
+    ],
+)
+def test_schedule_climbs_a_line_and_falls_half_a_cosine(progress, warm_up, share):
+    assert schedule(progress, warm_up) == pytest.approx(share, abs=1e-12)
+
+
+def by_hand(weights, velocity, grads, recipe, share):
+    """One step of SGD with Nesterov momentum, written out: name -> tensor."""
+    length = math.sqrt(sum(g.square().sum().item() for g in grads.values()))
+    for name, grad in grads.items():
+        grad = grad * min(1, recipe.clip / length)
+        if weights[name].dim() > 1:
+            grad = grad + recipe.weight_decay * weights[name]
+        velocity[name] = recipe.momentum * velocity[name] + grad
+        rate = recipe.rate * share
+        if name.startswith("localisation"):
+            rate *= recipe.localisation_rate
+        weights[name] = weights[name] - rate * (grad + recipe.momentum * velocity[name])
+
+
+@pytest.mark.parametrize("clip", [0.01, 1000.0])
+def test_steps_are_those_by_hand(clip):
+    """Two learning rates, two weight decays, momentum, clipping, smoothed labels."""
+    recipe = Recipe(
+        images=1,
+        rate=0.5,
+        localisation_rate=0.2,
+        warm_up=0.4,
+        momentum=0.8,
+        weight_decay=0.05,
+        label_smoothing=0.3,
+        clip=clip,
+    )
+    torch.manual_seed(0)
+    layers = {"localisation": nn.Linear(5, 4), "classifier": nn.Linear(4, 3)}
+    network = nn.Sequential()
+    for name, layer in layers.items():
+        network.add_module(name, layer.double())
+    weights = {k: v.detach().clone() for k, v in network.named_parameters()}
+    velocity = {k: torch.zeros_like(v) for k, v in weights.items()}
+    optimiser = make_optimiser(network, recipe)
+    for progress, share in ((0.2, 0.5), (0.4, 1), (0.7, 0.5), (0.9, 0.066987298)):
+        images, labels = torch.randn(6, 5).double(), torch.randint(3, (6,))
+        leaves = {k: v.requires_grad_() for k, v in weights.items()}
+        scores = torch.func.functional_call(network, leaves, images)
+        wanted = 0.7 * F.one_hot(labels, 3) + 0.3 / 3
+        expected = -(wanted * scores.log_softmax(1)).sum(1).mean()
+        grads = torch.autograd.grad(expected, leaves.values())
+        weights = {k: v.detach() for k, v in weights.items()}
+        grads = dict(zip(weights, grads, strict=True))
+        loss = take_step(network, optimiser, images, labels, recipe, progress)
+        by_hand(weights, velocity, grads, recipe, share)
+        assert_close(loss, expected.detach())
+        assert not loss.requires_grad
+        for name, parameter in network.named_parameters():
+            assert_close(parameter.detach(), weights[name], rtol=1e-5, atol=1e-9)
+
+
+class Recorder(nn.Module):
+    """Answers with a digit that it reads in the first pixel; notes its mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.modes, self.sizes = [], []
+
+    def forward(self, images):
+        self.modes.append(self.training)
+        self.sizes.append(len(images))
+        return F.one_hot(images[:, 0, 0, 0].long(), 10).float() + self.weight
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_error_rate_is_the_share_of_wrong_answers(mode):
+    answers = torch.arange(1203) % 10
+    labels = answers.clone()
+    labels[[3, 499, 500, 501, 1200, 1201, 1202]] += 1
+    network = Recorder().train(mode)
+    images = answers[:, None, None, None].expand(-1, 1, 4, 4).float()
+    assert error_rate(network, images, labels % 10) == pytest.approx(100 * 7 / 1203)
+    assert sum(network.sizes) == 1203
+    assert not any(network.modes)
+    assert network.training is mode
+    assert error_rate(network, images, answers) == 0
+
+
+# The loop
+
+
+def test_moments_are_dense_at_the_start(whole):
+    """Step 20 (i / 16)^2 for i from 1 to 16, rounded up, each once."""
+    steps = [1, 2, 3, 4, 5, 7, 8, 10, 12, 14, 16, 18, 20]
+    assert whole[1].images == [32 * step for step in steps]
+
+
+def test_whole_batches_only():
+    _, history = train_small(recipe=Recipe(images=99, batch=32), moments=3)
+    assert history.images == [32, 64, 96]
+
+
+def test_less_than_a_batch_is_refused():
+    with pytest.raises(ValueError, match="at least one batch of 32 .* got 31 images"):
+        train_small(recipe=Recipe(images=31, batch=32))
+
+
+def test_notes_are_true(whole, monkeypatch):
+    """Mean loss since the last note; error and warps as the network stands there."""
+    losses, steps = [], []
+
+    def spy(network, optimiser, images, labels, recipe, progress):
+        assert network.training
+        loss = take_step(network, optimiser, images, labels, recipe, progress)
+        losses.append(loss.item())
+        steps.append(progress)
+        return loss
+
+    monkeypatch.setattr(training, "take_step", spy)
+    network, history = train_small(network=small_network().eval())
+    assert network.training
+    assert steps == [pytest.approx((k + 1) / 20) for k in range(20)]
+    ends = [n // 32 for n in history.images]
+    for start, end, loss in zip([0, *ends], ends, history.loss, strict=False):
+        assert loss == pytest.approx(sum(losses[start:end]) / (end - start))
+    assert history.error[-1] == error_rate(network, *VALIDATION)
+    warped, theta = network.eval().straighten(WATCHED)
+    assert torch.equal(history.warped[-1], warped)
+    assert torch.equal(history.theta[-1], theta)
+    assert not torch.equal(history.theta[0], theta)
+    assert len(history.warped) == len(history.theta) == len(history.images)
+    assert_same_history(history, whole[1])
+
+
+def test_seconds_are_those_of_the_steps(monkeypatch):
+    """A clock that takes 1 for a step, and 100 for anything between the steps."""
+    now = 1000.0
+
+    def takes(seconds, function):
+        def slow(*args):
+            nonlocal now
+            now += seconds
+            return function(*args)
+
+        return slow
+
+    monkeypatch.setattr(training, "process_time", lambda: now)
+    monkeypatch.setattr(training, "take_step", takes(1, take_step))
+    monkeypatch.setattr(training, "error_rate", takes(100, error_rate))
+    _, history = train_small()
+    assert history.seconds == [n / 32 for n in history.images]
+
+
+def test_the_seed_decides_everything(whole):
+    network, history = train_small()
+    assert_same_network(network, whole[0])
+    assert_same_history(history, whole[1])
+    other, _ = train_small(seed=6)
+    assert not torch.equal(other.classifier[0].weight, network.classifier[0].weight)
+
+
+def test_looking_changes_nothing(whole):
+    network, history = train_small(watched=None, moments=1)
+    assert history.theta == history.warped == []
+    assert history.images == [SHORT.images]
+    assert_same_network(network, whole[0])
+
+
+def test_every_step_sees_other_images(monkeypatch):
+    """Drawn from the whole set, distorted anew, each with its own label."""
+    plain = (IMAGES * 255).round().byte().flatten(1)
+    label_of = {bytes(row.tolist()): int(k) for row, k in zip(plain, LABELS)}  # noqa: B905
+    seen, batches = [], []
+
+    def untouched(images, distortion, generator, sampler):
+        seen.extend(bytes(r.tolist()) for r in (images * 255).round().byte().flatten(1))
+        batches.append(distort(images, distortion, generator, sampler))
+        return batches[-1]
+
+    def check(network, optimiser, images, labels, recipe, progress):
+        assert images is batches[-1]
+        assert [label_of[row] for row in seen[-32:]] == labels.tolist()
+        return torch.tensor(0.0)
+
+    monkeypatch.setattr(training, "distort", untouched)
+    monkeypatch.setattr(training, "take_step", check)
+    train_small(moments=1)
+    assert len(seen) == SHORT.images
+    assert 400 < len(set(seen)) < 560  # 473 expected of 1,000, +-11, drawn 640 times
+    assert not torch.equal(batches[0], batches[1])
+    first = [k for k, row in enumerate(seen) if seen.count(row) > 1]
+    twice = [k for k, row in enumerate(seen) if row == seen[first[0]]]
+    a, b = (batches[k // 32][k % 32] for k in twice[:2])
+    assert not torch.equal(a, b)
+
+
+def test_training_learns():
+    """An FCN on turned digits: from chance, 90%, to under 15% in 100 steps."""
+    torch.manual_seed(0)
+    network = fcn((1, 28, 28), (64, 64))
+    recipe = Recipe(images=128 * 100)
+    history = train(network, IMAGES, LABELS, "R", recipe, VALIDATION)
+    assert history.loss[0] > 2.2
+    assert history.loss[-1] < 0.6
+    assert history.error[-1] < 15  # 4 to 7.5 over five seeds
+
+
+# Interruption
+
+
+def train_and_die(checkpoint):
+    """In a process of its own: killed without warning in the middle of step 12."""
+    torch.set_num_threads(1)
+    network = small_network()
+    calls = []
+
+    def count(*_):
+        calls.append(network.training)
+        if sum(calls) == 12:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    network.register_forward_hook(count)
+    train_small(checkpoint, network)
+
+
+def test_killed_and_resumed_is_as_if_never_killed(whole, tmp_path):
+    checkpoint = tmp_path / "run.safetensors"
+    program = "import sys, test_training as t; t.train_and_die(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, checkpoint],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert os.listdir(tmp_path) == ["run.safetensors"]
+    network, steps = small_network(seed=1), []  # its weights come from the checkpoint
+    network.register_forward_hook(lambda *_: steps.append(network.training))
+    _, history = train_small(checkpoint, network)
+    assert sum(steps) == 20 - 10  # the last moment before step 12 was step 10
+    assert_same_network(network, whole[0])
+    assert_same_history(history, whole[1])
+
+
+def test_seconds_go_on_after_an_interruption(monkeypatch, tmp_path):
+    def interrupted(network, optimiser, images, labels, recipe, progress):
+        if progress > 0.5:
+            raise KeyboardInterrupt
+        return take_step(network, optimiser, images, labels, recipe, progress)
+
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 1
+        return now
+
+    monkeypatch.setattr(training, "process_time", clock)
+    _, uninterrupted = train_small()
+    now = 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "take_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_small(tmp_path / "run")
+    now = 5000.0
+    _, history = train_small(tmp_path / "run")
+    assert history.seconds == uninterrupted.seconds
+
+
+def test_a_finished_training_is_not_continued(whole, tmp_path):
+    trained, history = train_small(tmp_path / "run")
+    assert_same_network(trained, whole[0])
+    network, again = train_small(tmp_path / "run", small_network(seed=1))
+    assert_same_network(network, trained)
+    assert_same_history(again, history)
+    assert again.seconds == history.seconds
+
+
+@pytest.fixture
+def half_way(monkeypatch, tmp_path):
+    """The checkpoint of a training that was stopped half way."""
+
+    def interrupted(network, optimiser, images, labels, recipe, progress):
+        if progress > 0.5:
+            raise KeyboardInterrupt
+        return take_step(network, optimiser, images, labels, recipe, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "take_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_small(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": Recipe(images=32 * 20, batch=32, rate=0.05)},
+        {"recipe": Recipe(images=32 * 21, batch=32)},
+        {"seed": 6},
+    ],
+    ids=["rate", "images", "seed"],
+)
+def test_the_checkpoint_of_another_training_is_refused(change, half_way):
+    before = half_way.read_bytes()
+    with pytest.raises(ValueError, match=f"expected in {half_way} the checkpoint of"):
+        train_small(half_way, **change)
+    assert half_way.read_bytes() == before
+
+
+def test_the_checkpoint_of_another_distortion_is_refused(half_way):
+    with pytest.raises(ValueError, match="'distortion': 'P'.* but found .*: 'R'"):
+        train_small(half_way, distortion="P")
+
+
+@pytest.mark.parametrize(
+    "other", [compact_cnn((4, 4, 6)), Network(compact_cnn((4, 4, 6)))]
+)
+def test_the_checkpoint_of_another_network_is_refused(other, half_way):
+    with pytest.raises(
+        ValueError, match=f"{half_way} is the checkpoint of another net"
+    ):
+        train(other, IMAGES, LABELS, "R", SHORT, VALIDATION, 5, None, 16, half_way)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(whole, half_way):
+    """A save that breaks off in the middle of the file does no harm."""
+    before = half_way.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            train_small(half_way)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert half_way.read_bytes() == before
+    assert os.listdir(half_way.parent) == ["run"]
+    network, history = train_small(half_way)
+    assert_same_network(network, whole[0])
+    assert_same_history(history, whole[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_and_resumes(whole, half_way):
+    """From where the CPU stopped; the sums differ in their last digits."""
+    network, history = train_small(half_way, small_network().cuda())
+    assert next(network.parameters()).is_cuda
+    assert not history.warped[-1].is_cuda
+    assert history.loss[-1] == pytest.approx(whole[1].loss[-1], rel=0.05)
