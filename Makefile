@@ -18,7 +18,7 @@ SITE := _build/html/index.html
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 # No progress bars among the stored outputs.
-export TQDM_DISABLE := 1
+notebooks nbval: export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
