@@ -17,8 +17,8 @@ SITE := _build/html/index.html
 # One thread: results do not depend on the number of cores.
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
-# No progress bars among the stored outputs.
-notebooks nbval: export TQDM_DISABLE := 1
+# No progress bars, as among the stored outputs.
+nbval: export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

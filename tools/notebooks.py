@@ -181,6 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=["run", "check"])
     parser.add_argument("notebook", nargs="*", type=Path)
     options = parser.parse_args(arguments)
+    os.environ["TQDM_DISABLE"] = "1"  # a progress bar is no output to store
     failed = False
     for path in options.notebook or chapters():
         if options.command == "run":
