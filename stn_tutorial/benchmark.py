@@ -1,8 +1,7 @@
 """Train the paper's table again, cell by cell, and keep every run on record.
 
 ``python -m stn_tutorial.benchmark table1 --help`` lists the options. Each run trains
-one network on one distortion with one seed, and leaves one JSON file. Chapter 6 reads
-them.
+one network on one distortion with one seed, and leaves one JSON file.
 """
 
 import argparse
