@@ -34,7 +34,7 @@ def batch_maker(distortion: str) -> Callable[[], tuple[Tensor, Tensor]]:
         chosen = torch.randint(len(images), (RECIPE.batch,), generator=generator)
         batch = images.index_select(0, chosen)
         batch = distort(batch, distortion, generator, F.grid_sample)
-        return batch, labels[chosen]
+        return batch, labels.index_select(0, chosen)
 
     return make_batch
 

@@ -10,8 +10,6 @@ from itertools import product
 from pathlib import Path
 from uuid import uuid4
 
-import pooch
-
 
 def fetch(
     data_set: str,
@@ -36,6 +34,8 @@ def fetch(
         ValueError: a file that was found is broken, or another one.
         ConnectionError: a file was not found, and no mirror gave a good one.
     """
+    import pooch  # not sooner: in a notebook without ipywidgets its import warns
+
     given = (root, os.environ.get("STN_TUTORIAL_DATA"), pooch.os_cache("stn-tutorial"))
     folders = [Path(folder).expanduser() for folder in given if folder]
     contents = {
@@ -87,6 +87,8 @@ def find(
 
 def download(url: str) -> bytes:
     """What a mirror sends, with a progress bar. Nothing is written."""
+    import pooch
+
     pooch.get_logger().info("Downloading %s", url)
     received = io.BytesIO()
     pooch.HTTPDownloader(progressbar=True)(url, received, None)

@@ -138,9 +138,8 @@ def moved_grid(n: int, generator: torch.Generator) -> Tensor:
     scale = uniform(0.7, 1.2, n, generator)
     x, y = uniform(-7, 7, n, generator), uniform(-7, 7, n, generator)
     # From the canvas, 42 pixels wide, back to the digit, 28 pixels wide.
-    theta = compose(
-        scaling(42 / 28 / scale), rotation(angle), translation(-x / 21, -y / 21)
-    )
+    turn = (42 / 28 / scale)[:, None, None] * rotation(angle)
+    theta = compose(turn, translation(-x / 21, -y / 21))
     return affine_grid(theta, (n, 1, 42, 42), align_corners=False)
 
 

@@ -214,7 +214,8 @@ def train(
         chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
         batch = images.index_select(0, chosen).to(device)
         batch = distort(batch, distortion, generator, sampler=F.grid_sample)
-        target, progress = labels[chosen].to(device), (step + 1) / steps
+        target = labels.index_select(0, chosen).to(device)
+        progress = (step + 1) / steps
         loss = take_step(network, optimiser, batch, target, recipe, progress)
         losses.append(loss)
         if step + 1 in stops:

@@ -497,6 +497,30 @@ def test_fingerprint_follows_imports(tmp_path: Path, statement: str) -> None:
     assert fingerprint(notebook, tmp_path) != before
 
 
+DOCUMENTED = 'def f():\n    """One."""\n    return 1\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ('"""One."""\nA = 1\n', '"""Two."""\nA = 1\n', True),
+        (DOCUMENTED, DOCUMENTED.replace("One.", "Two."), True),
+        (DOCUMENTED, DOCUMENTED.replace("return 1", "return 2"), False),
+        ('A = """One."""\n', 'A = """Two."""\n', False),
+    ],
+)
+def test_fingerprint_ignores_docstrings(
+    tmp_path: Path, before: str, after: str, same: bool
+) -> None:
+    write_package(tmp_path)
+    notebook = new_notebook(cells=[new_code_cell(f"import {PACKAGE}.a")])
+    marks = []
+    for source in (before, after):
+        (tmp_path / "a.py").write_text(source)
+        marks.append(fingerprint(notebook, tmp_path))
+    assert (marks[0] == marks[1]) == same
+
+
 def test_fingerprint_ignores_prose_and_outputs() -> None:
     notebook = sound_notebook()
     text(2, "Guess", "Think")(notebook)
