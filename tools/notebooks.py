@@ -29,6 +29,7 @@ PACKAGE = "stn_tutorial"
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
 CELL_METADATA = ("tags", "mystnb")
+WIDGETS = "application/vnd.jupyter.widget-state+json"
 
 
 def chapters() -> list[Path]:
@@ -74,7 +75,13 @@ def imported_modules(source: str, package_dir: Path) -> set[str]:
         top, _, rest = name.partition(".")
         if top == PACKAGE:
             stems |= {"__init__", rest.split(".")[0]}
-    return {stem for stem in stems if (package_dir / f"{stem}.py").exists()}
+    return {stem for stem in stems if stem and module_files(stem, package_dir)}
+
+
+def module_files(stem: str, package_dir: Path) -> list[Path]:
+    """List the files of a module: one, or a folder's with what Python does not read."""
+    single = package_dir / f"{stem}.py"
+    return [single] if single.exists() else sorted((package_dir / stem).glob("*.*"))
 
 
 def reachable_modules(sources: list[str], package_dir: Path) -> list[Path]:
@@ -84,14 +91,28 @@ def reachable_modules(sources: list[str], package_dir: Path) -> list[Path]:
     while waiting:
         new = imported_modules(waiting.pop(), package_dir) - found
         found |= new
-        waiting += [(package_dir / f"{stem}.py").read_text("utf-8") for stem in new]
-    return [package_dir / f"{stem}.py" for stem in sorted(found)]
+        for path in (path for stem in new for path in module_files(stem, package_dir)):
+            if path.suffix == ".py":
+                waiting.append(path.read_text("utf-8"))
+    return [path for stem in sorted(found) for path in module_files(stem, package_dir)]
+
+
+def without_docstrings(source: str) -> str:
+    """Blank the docstrings of some Python source: no output depends on them."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            for i in range(text.lineno - 1, text.end_lineno):
+                lines[i] = ""
+    return "\n".join(lines)
 
 
 def fingerprint(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> str:
     """Hash the code that a notebook's outputs depend on.
 
-    Prose and outputs do not count.
+    Prose, outputs and the package's docstrings do not count.
 
     Args:
         notebook: The notebook.
@@ -105,7 +126,10 @@ def fingerprint(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> s
     for source in sources:
         digest.update(source.encode() + b"\0")
     for path in reachable_modules([plain_python(s) for s in sources], package_dir):
-        digest.update(path.name.encode() + b"\0" + path.read_text("utf-8").encode())
+        code = path.read_text("utf-8")
+        if path.suffix == ".py":
+            code = without_docstrings(code)
+        digest.update(path.name.encode() + b"\0" + code.encode())
     return digest.hexdigest()
 
 
@@ -115,6 +139,22 @@ def is_fresh(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> bool
     return stored == fingerprint(notebook, package_dir)
 
 
+def name_widgets(notebook: NotebookNode) -> None:
+    """Call each saved widget by its figure's label, not by a new number every time."""
+    saved = notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})
+    names = {}
+    for number, model in saved.items():
+        if label := model["state"].get("label"):
+            names[number] = label
+            names[model["state"]["layout"].removeprefix("IPY_MODEL_")] = (
+                f"{label}-layout"
+            )
+    text = nbformat.writes(notebook)
+    for number, name in names.items():
+        text = text.replace(number, name)
+    notebook.update(nbformat.reads(text, as_version=4))
+
+
 def clean(notebook: NotebookNode, mark: str) -> None:
     """Keep only the metadata that the book uses, so that diffs show real changes.
 
@@ -122,11 +162,14 @@ def clean(notebook: NotebookNode, mark: str) -> None:
         notebook: The notebook, changed in place.
         mark: The fingerprint of the code that gave its outputs.
     """
+    name_widgets(notebook)
+    widgets = {k: v for k, v in notebook.metadata.items() if k == "widgets"}
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": KERNEL,
             "language_info": LANGUAGE,
             PACKAGE: {"fingerprint": mark},
+            **widgets,
         }
     )
     for cell in notebook.cells:
