@@ -51,7 +51,7 @@ lint: $(READY)
 
 unit: $(READY)
 	@echo; echo "== Unit tests =="
-	$(BIN)/pytest tests --ignore tests/test_notebooks.py --ignore tests/test_site.py
+	$(BIN)/pytest tests --ignore tests/test_notebooks.py --ignore tests/test_site.py --ignore tests/test_touch.py
 
 style: $(READY)
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
@@ -68,7 +68,7 @@ site: $(READY)
 
 browser: $(READY)
 	@echo; echo "== Site: every page in a browser =="
-	$(BIN)/pytest tests/test_site.py
+	$(BIN)/pytest tests/test_site.py tests/test_touch.py
 
 notebooks: $(READY)
 	$(BIN)/python tools/notebooks.py run

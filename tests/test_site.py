@@ -4,34 +4,16 @@ Build the site first (`make book`). Needs Chromium: without it these tests are s
 or fail where the variable CI is set.
 """
 
-import os
-import shutil
-from collections.abc import Iterator
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 import yaml
 from book_extension import repository
+from conftest import PHONE, Visit
 from notebooks import ROOT, chapters
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
-
-SITE = ROOT / "_build" / "html"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
+from playwright.sync_api import expect
 
 
 def source(name: str) -> str:
@@ -86,13 +68,6 @@ FILTERED_IMAGES = """() => [...document.querySelectorAll("article img")]
   .map(i => i.outerHTML.slice(0, 200))"""
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serve files without a line for each request."""
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
 class Anchors(HTMLParser):
     """Collect the links and the anchors of a page."""
 
@@ -108,97 +83,6 @@ class Anchors(HTMLParser):
         if tag == "a" and values.get("href"):
             self.links.append(values["href"])
         self.anchors |= {values[key] for key in ("id", "name") if values.get(key)}
-
-
-@pytest.fixture(scope="session")
-def site() -> Path:
-    """The folder of the built site."""
-    if not (SITE / "index.html").exists():
-        pytest.fail(f"no site in {SITE.relative_to(ROOT)}: run `make book` first")
-    return SITE
-
-
-@pytest.fixture(scope="session")
-def server(site: Path) -> Iterator[str]:
-    """The address of a web server for the site."""
-    handler = partial(QuietHandler, directory=site)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}/"
-        httpd.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """Chromium, driven by Playwright."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        reason = f"no browser: none of {', '.join(names)} is installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=program,
-            headless=True,
-            args=FLAGS,
-            viewport=DESKTOP,
-        )
-        yield context
-        context.close()
-
-
-class Visit:
-    """One page in a tab of its own, with all that went wrong on it."""
-
-    def __init__(self, browser: BrowserContext, base: str) -> None:
-        self.base = base
-        self.faults: list[str] = []
-        self.tab: Page = browser.new_page()
-        self.tab.on("request", lambda request: self.check_request(request.url))
-        self.tab.on("requestfailed", lambda r: self.faults.append(f"failed: {r.url}"))
-        self.tab.on("response", lambda r: self.check_status(r.status, r.url))
-        self.tab.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        self.tab.on("console", lambda m: self.check_message(m.type, m.text))
-
-    def check_request(self, url: str) -> None:
-        """Note a request that leaves the site."""
-        if not url.startswith((self.base, "data:", "blob:")):
-            self.faults.append(f"leaves the site: {url}")
-
-    def check_status(self, status: int, url: str) -> None:
-        """Note a request that the server refused."""
-        if status >= 400:
-            self.faults.append(f"status {status}: {url}")
-
-    def check_message(self, kind: str, text: str) -> None:
-        """Note an error in the console."""
-        if kind == "error":
-            self.faults.append(f"console: {text}")
-
-    def open(self, page: str) -> Page:
-        """Open a page and wait until its mathematics is set."""
-        self.tab.goto(urljoin(self.base, page), wait_until="networkidle")
-        self.tab.evaluate("() => window.MathJax?.startup?.promise")
-        return self.tab
-
-
-@pytest.fixture
-def web(browser: BrowserContext, server: str) -> Iterator[Visit]:
-    """A visit to the site on a web server."""
-    visit = Visit(browser, server)
-    yield visit
-    visit.tab.close()
-
-
-@pytest.fixture
-def disk(browser: BrowserContext, site: Path) -> Iterator[Visit]:
-    """A visit to the site's files, without a server."""
-    visit = Visit(browser, f"{site.as_uri()}/")
-    yield visit
-    visit.tab.close()
 
 
 def check_page(visit: Visit, page: str) -> None:

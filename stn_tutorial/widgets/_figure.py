@@ -1,0 +1,58 @@
+"""What all touchable figures share on the Python side."""
+
+import io
+import re
+from pathlib import Path
+
+import anywidget
+import matplotlib.pyplot as plt
+import traitlets
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./draw\.js";\n', re.MULTILINE)
+
+
+def javascript(name: str) -> str:
+    """A figure's module in one piece: the shared ``draw.js``, then its own code."""
+    shared = (HERE / "draw.js").read_text("utf-8")
+    own = (HERE / f"{name}.js").read_text("utf-8")
+    return re.sub(r"^export ", "", shared, flags=re.MULTILINE) + IMPORT.sub("", own)
+
+
+def to_bytes(value: memoryview, _: object) -> bytes:
+    """How a binary trait comes from the browser (traitlets' ``from_json``)."""
+    return bytes(value)
+
+
+class TouchableFigure(anywidget.AnyWidget):
+    """A figure that readers can touch, in JupyterLab and on the static page.
+
+    In a notebook it is a widget: what the reader changes arrives in the traits, and
+    what Python sets shows in the figure. Its output also holds a still picture. The
+    site shows that picture until its own script finds the saved widget and puts it in
+    the picture's place.
+
+    Args:
+        label: the figure's name in the book, such as "fig-01-playground".
+    """
+
+    _css = (HERE / "widgets.css").read_text("utf-8")
+    label = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, label: str = "", **traits: object) -> None:
+        super().__init__(label=label, **traits)
+
+    def still(self) -> Figure:
+        """Draw the figure as it stands, for paper and for pages without scripts."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.label!r})"
+
+    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        figure, file = self.still(), io.BytesIO()
+        figure.savefig(file, format="png")
+        plt.close(figure)
+        return {**data, "image/png": file.getvalue()}, metadata

@@ -1,0 +1,125 @@
+"""What the tests of the built site share: a server, a browser, and a visit."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urljoin
+
+import pytest
+from notebooks import ROOT
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+SITE = ROOT / "_build" / "html"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serve files without a line for each request."""
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built site."""
+    if not (SITE / "index.html").exists():
+        pytest.fail(f"no site in {SITE.relative_to(ROOT)}: run `make book` first")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    """The address of a web server for the site."""
+    handler = partial(QuietHandler, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}/"
+        httpd.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """Chromium, driven by Playwright."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        reason = f"no browser: none of {', '.join(names)} is installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=program,
+            headless=True,
+            args=FLAGS,
+            viewport=DESKTOP,
+        )
+        yield context
+        context.close()
+
+
+class Visit:
+    """One page in a tab of its own, with all that went wrong on it."""
+
+    def __init__(self, browser: BrowserContext, base: str) -> None:
+        self.base = base
+        self.faults: list[str] = []
+        self.tab: Page = browser.new_page()
+        self.tab.on("request", lambda request: self.check_request(request.url))
+        self.tab.on("requestfailed", lambda r: self.faults.append(f"failed: {r.url}"))
+        self.tab.on("response", lambda r: self.check_status(r.status, r.url))
+        self.tab.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.tab.on("console", lambda m: self.check_message(m.type, m.text))
+
+    def check_request(self, url: str) -> None:
+        """Note a request that leaves the site."""
+        if not url.startswith((self.base, "data:", "blob:")):
+            self.faults.append(f"leaves the site: {url}")
+
+    def check_status(self, status: int, url: str) -> None:
+        """Note a request that the server refused."""
+        if status >= 400:
+            self.faults.append(f"status {status}: {url}")
+
+    def check_message(self, kind: str, text: str) -> None:
+        """Note an error in the console."""
+        if kind == "error":
+            self.faults.append(f"console: {text}")
+
+    def open(self, page: str) -> Page:
+        """Open a page and wait until its mathematics is set."""
+        self.tab.goto(urljoin(self.base, page), wait_until="networkidle")
+        self.tab.evaluate("() => window.MathJax?.startup?.promise")
+        return self.tab
+
+
+@pytest.fixture
+def web(browser: BrowserContext, server: str) -> Iterator[Visit]:
+    """A visit to the site on a web server."""
+    visit = Visit(browser, server)
+    yield visit
+    visit.tab.close()
+
+
+@pytest.fixture
+def disk(browser: BrowserContext, site: Path) -> Iterator[Visit]:
+    """A visit to the site's files, without a server."""
+    visit = Visit(browser, f"{site.as_uri()}/")
+    yield visit
+    visit.tab.close()
