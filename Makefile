@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CHAPTERS := $(wildcard chapters/*.ipynb)
 SITE := _build/html/index.html
+BROWSER_TESTS := tests/test_site.py tests/test_touch.py tests/test_lab.py
 
 # One thread: results do not depend on the number of cores.
 export OMP_NUM_THREADS := 1
@@ -51,7 +52,7 @@ lint: $(READY)
 
 unit: $(READY)
 	@echo; echo "== Unit tests =="
-	$(BIN)/pytest tests --ignore tests/test_notebooks.py --ignore tests/test_site.py --ignore tests/test_touch.py
+	$(BIN)/pytest tests $(addprefix --ignore=,tests/test_notebooks.py $(BROWSER_TESTS))
 
 style: $(READY)
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
@@ -67,8 +68,8 @@ site: $(READY)
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
 
 browser: $(READY)
-	@echo; echo "== Site: every page in a browser =="
-	$(BIN)/pytest tests/test_site.py tests/test_touch.py
+	@echo; echo "== Site and figures in a browser =="
+	$(BIN)/pytest $(BROWSER_TESTS)
 
 notebooks: $(READY)
 	$(BIN)/python tools/notebooks.py run

@@ -1,0 +1,105 @@
+"""A touchable figure in a real JupyterLab: the hand moves Python, Python the figure."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from notebooks import KERNEL
+from playwright.sync_api import BrowserContext, Page, expect
+
+CELLS = [
+    "from stn_tutorial.widgets import AffinePlayground\n"
+    'playground = AffinePlayground("fig-01-playground")\nplayground',
+    'print("theta is", playground.theta)',
+    "playground.theta = [0.5, 0, 0.25, 0, 0.5, -0.25]",
+]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab that shows a notebook with the figure."""
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
+    notebook.metadata["kernelspec"] = KERNEL
+    nbformat.write(notebook, tmp_path / "touch.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
+        *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
+        *("--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"),
+        "--LabApp.news_url=None",
+    ]
+    places = ("CONFIG", "DATA", "RUNTIME")
+    home = {f"JUPYTER_{place}_DIR": str(tmp_path / ".jupyter") for place in places}
+    settings = {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / ".jupyter/settings")}
+    workspaces = {"JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / ".jupyter/workspaces")}
+    environment = os.environ | home | settings | workspaces
+    with (tmp_path / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, (tmp_path / "lab.log").read_text()
+                time.sleep(0.25)
+        yield f"{address}/lab/tree/touch.ipynb"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture
+def tab(browser: BrowserContext) -> Iterator[Page]:
+    """An empty tab."""
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def run_cell(tab: Page, number: int) -> None:
+    """Run a cell, each in its turn, and wait until it has ended."""
+    cell = tab.locator(".jp-CodeCell").nth(number)
+    cell.locator(".jp-InputArea-editor").click()
+    tab.keyboard.press("Control+Enter")
+    prompt = cell.locator(".jp-InputArea-prompt")
+    expect(prompt).to_have_text(f"[{number + 1}]:", timeout=60_000)
+
+
+def test_hand_and_python_move_the_same_figure(lab: str, tab: Page) -> None:
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(lab)
+    run_cell(tab, 0)
+    figure = tab.locator(".stn-figure")
+    numbers = figure.locator(".stn-matrix input[type=number]")
+    expect(numbers.nth(5)).to_have_value("0")
+
+    handle = figure.locator(".stn-handle[aria-label^='centre of the grid']")
+    handle.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        tab.keyboard.press(key)
+    expect(numbers.nth(2)).to_have_value("0.1")
+    time.sleep(0.5)  # the figure sends what it has when the hand has rested
+    run_cell(tab, 1)
+    output = tab.locator(".jp-CodeCell").nth(1).locator(".jp-OutputArea-output")
+    expect(output).to_have_text("theta is [1.0, 0.0, 0.1, 0.0, 1.0, 0.05]")
+
+    run_cell(tab, 2)
+    for number, value in zip(
+        numbers.all(), ("0.5", "0", "0.25", "0", "0.5", "-0.25"), strict=True
+    ):
+        expect(number).to_have_value(value)
+    assert errors == []
