@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from notebooks import ROOT
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 SITE = ROOT / "_build" / "html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -42,10 +44,10 @@ def site() -> Path:
     return SITE
 
 
-@pytest.fixture(scope="session")
-def server(site: Path) -> Iterator[str]:
-    """The address of a web server for the site."""
-    handler = partial(QuietHandler, directory=site)
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """A web server for a folder; gives its address."""
+    handler = partial(QuietHandler, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
         Thread(target=httpd.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_port}/"
@@ -53,12 +55,23 @@ def server(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    """The address of a web server for the site."""
+    with serve(site) as address:
+        yield address
+
+
+def chromium() -> str | None:
+    """The path of Chromium, if it is installed."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """Chromium, driven by Playwright."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
+    program = chromium()
     if program is None:
-        reason = f"no browser: none of {', '.join(names)} is installed"
+        reason = f"no browser: none of {', '.join(BROWSERS)} is installed"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
