@@ -3,17 +3,34 @@
 Build the site first (`make book`).
 """
 
+import base64
 import json
+import re
+from unittest.mock import ANY
 
 import nbformat
 import pytest
 import torch
 from conftest import PHONE, Visit
+from javascript import run
 from notebooks import WIDGETS, chapters
 from playwright.sync_api import Locator, Page, expect
 
-from stn_tutorial.interpolation import warp
-from stn_tutorial.widgets import AffinePlayground
+from stn_tutorial.affine import affine_grid, identity
+from stn_tutorial.interpolation import grid_sample, warp
+from stn_tutorial.pooling import relative_difference
+from stn_tutorial.widgets import (
+    AffinePlayground,
+    DrawAndStraighten,
+    InsideTransformer,
+    PoolIt,
+    SampleLens,
+    inside_transformer,
+)
+from stn_tutorial.widgets._figure import javascript
+from stn_tutorial.widgets.draw_and_straighten import trained_network
+from stn_tutorial.widgets.inside_transformer import KNOWN
+from stn_tutorial.widgets.pool_it import unchanged
 
 
 def saved(path) -> list[str]:
@@ -216,3 +233,924 @@ def test_the_saved_state_is_what_the_chapter_made(web):
     state = json.loads(text)["state"]["fig-01-playground"]
     assert state["state"]["picture"] == "digit"
     assert {b["path"][0] for b in state["buffers"]} == {"pixels", "drawing"}
+
+
+# Watch it learn
+
+
+def saved_training() -> dict:
+    """What chapter 5 saved with the figure: its traits, with arrays for bytes."""
+    path = next(p for p in chapters() if f"{p.stem}.html" in FIGURES["fig-05-learning"])
+    models = nbformat.read(path, as_version=4).metadata["widgets"][WIDGETS]["state"]
+    traits = dict(models["fig-05-learning"]["state"])
+    for buffer in models["fig-05-learning"]["buffers"]:
+        traits[buffer["path"][0]] = base64.b64decode(buffer["data"])
+    n, side = traits["shape"]
+    pixels = torch.frombuffer(bytearray(traits["pixels"]), dtype=torch.uint8)
+    theta = torch.frombuffer(bytearray(traits["theta"]), dtype=torch.float32)
+    traits["pixels"] = pixels.view(n, 1, side, side) / 255
+    traits["theta"] = theta.view(-1, n, 2, 3)
+    return traits
+
+
+@pytest.fixture
+def learning(web):
+    return open_figure(web, "fig-05-learning")
+
+
+def watched(figure: Locator, number: int) -> Locator:
+    """The button that shows one of the images large, counted from 1."""
+    return figure.get_by_role("button", name=f"Image {number} of 16", exact=True)
+
+
+def expect_moment(figure: Locator, training: dict, moment: int) -> None:
+    """See that the figure shows one moment of the training."""
+    expect(figure.get_by_role("slider")).to_have_value(str(moment))
+    seen, error = training["images"][moment], training["error"][moment]
+    when = f"After {seen:,} images" if moment else "Before training"
+    expect(figure).to_contain_text(f"{when}: {error:.1f}% errors")
+
+
+def test_moments_are_stepped_and_slid_through(web, learning):
+    training = saved_training()
+    last = len(training["images"]) - 1
+    expect_moment(learning, training, 0)
+    back = learning.get_by_role("button", name="One moment back")
+    on = learning.get_by_role("button", name="One moment on")
+    back.click()
+    expect_moment(learning, training, 0)
+    on.press("Enter")
+    on.press("Enter")
+    expect_moment(learning, training, 2)
+    back.click()
+    expect_moment(learning, training, 1)
+    slider = learning.get_by_role("slider")
+    slider.press("End")
+    expect_moment(learning, training, last)
+    on.click()
+    expect_moment(learning, training, last)
+    slider.press("ArrowLeft")
+    expect_moment(learning, training, last - 1)
+    spoken = f"{training['error'][last - 1]:.1f}% errors"
+    expect(learning.locator("[aria-live]")).to_contain_text(spoken)
+
+
+def test_it_plays_when_asked_and_ends_at_the_last_moment(web, learning):
+    training = saved_training()
+    last = len(training["images"]) - 1
+    learning.get_by_role("slider").fill(str(last - 2))
+    learning.get_by_role("button", name="Play").click()
+    expect(learning.get_by_role("button", name="Pause")).to_be_visible()
+    expect(learning.get_by_role("button", name="Play")).to_be_visible(timeout=15_000)
+    expect_moment(learning, training, last)
+    learning.get_by_role("button", name="Play").click()  # from the start again
+    learning.get_by_role("button", name="Pause").click()
+    paused = learning.get_by_role("slider").input_value()
+    assert int(paused) < last
+    web.tab.wait_for_timeout(1_000)  # longer than a moment plays
+    assert learning.get_by_role("slider").input_value() == paused
+
+
+@pytest.mark.parametrize("chart", range(4))
+def test_each_curve_scrubs(web, learning, chart):
+    training = saved_training()
+    images = training["images"]
+    places = run(javascript("watch_it_learn"), "along", [[images, n] for n in images])
+    box = learning.locator(".stn-scrub").nth(chart).bounding_box()
+
+    def x(moment):  # less the margins
+        return box["x"] + 38 + places[moment] * (box["width"] - 66)
+
+    y = box["y"] + box["height"] / 3
+    web.tab.mouse.move(x(4), y)
+    expect_moment(learning, training, 0)
+    web.tab.mouse.down()
+    expect_moment(learning, training, 4)
+    web.tab.mouse.move(x(9), y + 20)
+    expect_moment(learning, training, 9)
+    web.tab.mouse.up()
+    web.tab.mouse.move(x(2), y)
+    expect_moment(learning, training, 9)
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_a_chosen_image_appears_large_with_its_numbers(web, learning, key):
+    training = saved_training()
+    learning.get_by_role("slider").fill("8")
+    watched(learning, 11).focus()
+    web.tab.keyboard.press(key)
+    expect(watched(learning, 11)).to_have_attribute("aria-pressed", "true")
+    expect(learning.locator("[aria-pressed=true]")).to_have_count(1)
+    expect(learning).to_contain_text("Image 11 of 16")
+    theta = training["theta"][8, 10]
+    shown = learning.locator(".stn-matrix span").all_inner_texts()
+    numbers = [float(text.replace("−", "-")) for text in shown]
+    assert numbers == pytest.approx(theta.flatten().tolist(), abs=0.00501)
+    (a, b, x), (c, d, y) = theta.double()
+    half = training["shape"][1] / 2
+    for name, value, digits in (
+        ("Shift", half * torch.hypot(x, y), 1),
+        ("Size", (a * d - b * c).abs().sqrt(), 2),
+        ("Angle", torch.atan2(c - b, a + d).rad2deg(), 1),
+    ):
+        text = learning.locator(".stn-title", has_text=f"{name}: ").inner_text()
+        found = float(re.search(r"[−\d.]+", text)[0].replace("−", "-"))
+        assert found == pytest.approx(value.item(), abs=0.6 * 10**-digits)
+
+
+def test_small_and_large_outputs_are_the_packages(web, learning):
+    training = saved_training()
+    learning.get_by_role("slider").fill("7")
+    watched(learning, 6).click()
+    pool, side = training["pool"], training["side"]
+    theta, image = training["theta"][7, 5:6], training["pixels"][5:6]
+    large = (1, 1, pool * side, pool * side)
+    grid = affine_grid(theta, large, align_corners=False)
+    warped = grid_sample(image, grid, align_corners=False)
+    wanted = 255 * torch.nn.functional.avg_pool2d(warped, pool)[0, 0]
+    places = [(i * 7 % side, i * 5 % side) for i in range(1, 60)]
+    places = [(i, j) for i, j in places if min(i, j) > 1 and max(i, j) < side - 2]
+    shares = [  # the output's card shows -1.05 to 1.05
+        tuple(0.5 + ((2 * k + 1) / side - 1) / 2.1 for k in (j, i)) for i, j in places
+    ]
+    for pair in (watched(learning, 6), learning.locator(".stn-pair")):
+        found = pixels(pair.locator("canvas").nth(1), shares)
+        greys = [wanted[i, j].item() for i, j in places]
+        assert max(greys) > 100
+        for read, grey in zip(found, greys, strict=True):
+            assert read == pytest.approx(3 * [grey], abs=1.5)
+
+
+def test_the_grids_corner_has_its_dot(web, learning):
+    training = saved_training()
+    learning.get_by_role("slider").fill("12")
+    watched(learning, 3).click()
+    corner = training["theta"][12, 2] @ torch.tensor([-1.0, -1.0, 1.0])
+    vermilion = [0xD5, 0x5E, 0x00]
+    for pair, view in (
+        (watched(learning, 3), 1.3),
+        (learning.locator(".stn-pair"), 1.4),
+    ):
+        share = tuple((0.5 + corner / (2 * view)).tolist())
+        assert pixels(pair.locator("canvas").first, [share]) == [vermilion]
+
+
+# Pool it
+
+
+@pytest.fixture
+def pool_it(web):
+    return open_figure(web, "fig-03-pool-it")
+
+
+def read_pose(figure: Locator) -> list[int]:
+    return [
+        int(figure.get_by_role("slider", name=name).input_value())
+        for name in ("right", "down", "turn")
+    ]
+
+
+def before_and_after(twin: PoolIt) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The input and the three maps, at the start and now."""
+    return list(zip(twin.maps(twin.start), twin.maps(twin.pose), strict=True))
+
+
+def check_numbers(figure: Locator, twin: PoolIt, other: str) -> None:
+    """The table is what the package says of the twin, to the last digit shown."""
+    pairs = before_and_after(twin)
+    yardstick = PoolIt("x", picture=other, pooling=twin.pooling).maps(twin.start)
+    wanted = [
+        [100, 25, 6.25, 1.5625],
+        [100 * unchanged(a, b)[0] for a, b in pairs],
+        [100 * unchanged(a, b)[1] for a, b in pairs],
+        [relative_difference(a, b) for a, b in pairs],
+        [relative_difference(a, c) for (a, _), c in zip(pairs, yardstick, strict=True)],
+    ]
+    rows = figure.locator("tbody tr").all()
+    for row, values, digits in zip(rows, wanted, (2, 1, 1, 2, 2), strict=True):
+        read = [float(text.strip("%")) for text in row.locator("td").all_inner_texts()]
+        assert read == pytest.approx(values, abs=0.501 * 10**-digits)
+    assert rows[-1].locator("th").inner_text() == f"d, start to a {other}"
+
+
+def test_pooling_starts_as_the_chapter_says(pool_it):
+    assert read_pose(pool_it) == [1, 0, 0]
+    check_numbers(pool_it, PoolIt("x", pose=[1, 0, 0]), "5")
+
+
+def test_dragging_moves_the_digit_by_whole_pixels(web, pool_it):
+    grip = pool_it.locator(".stn-pool-grip")
+    pixel = pool_it.locator(".stn-stage").first.bounding_box()["width"] / 32
+    drag(web.tab, grip, 3.2 * pixel, -2.3 * pixel)
+    assert read_pose(pool_it) == [4, -2, 0]
+    check_numbers(pool_it, PoolIt("x", pose=[4, -2, 0]), "5")
+    drag(web.tab, grip, 20 * pixel, 1 * pixel)  # no further than the figure allows
+    assert read_pose(pool_it) == [8, -1, 0]
+
+
+def test_keys_buttons_and_sliders_move_the_digit(web, pool_it):
+    pool_it.locator(".stn-pool-grip").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
+        web.tab.keyboard.press(key)
+    assert read_pose(pool_it) == [-2, 2, 0]
+    expect(shown(pool_it, "digit: x −2.00, y 2.00")).to_be_focused()
+    for way, pose in [
+        ("right", [-1, 2, 0]),
+        ("up", [-1, 1, 0]),
+        ("left", [-2, 1, 0]),
+        ("down", [-2, 2, 0]),
+    ]:
+        pool_it.get_by_role("button", name=f"{way} by one pixel").click()
+        assert read_pose(pool_it) == pose
+    pool_it.get_by_role("slider", name="turn").fill("-30")
+    check_numbers(pool_it, PoolIt("x", pose=[-2, 2, -30]), "5")
+    spoken = pool_it.locator("[aria-live]")
+    expect(spoken).to_contain_text("right −2, down 2, turn −30°; unchanged: Input")
+
+
+def test_the_start_can_be_moved_and_found_again(pool_it):
+    """What the chapter says of the drawn 7: where it starts decides how far it goes."""
+    pool_it.get_by_role("button", name="drawn 7").click()
+    still = pool_it.locator("tbody tr").nth(1).locator("td")
+    expect(still).to_have_text(["95.1%", "100.0%", "100.0%", "100.0%"])
+    pool_it.get_by_role("button", name="start from here").click()
+    expect(still).to_have_text(4 * ["100.0%"])
+    pool_it.get_by_role("button", name="right by one pixel").click()
+    expect(still.nth(1)).not_to_have_text("100.0%")
+    twin = PoolIt("x", picture="drawn 7", start=[1, 0, 0], pose=[2, 0, 0])
+    check_numbers(pool_it, twin, "5")
+    pool_it.get_by_role("button", name="back to the start").click()
+    assert read_pose(pool_it) == [1, 0, 0]
+    expect(still).to_have_text(4 * ["100.0%"])
+
+
+@pytest.mark.parametrize("how", ["max", "average", "anti-aliased max"])
+@pytest.mark.parametrize("picture", ["7", "5", "drawn 7"])
+def test_the_maps_are_the_packages(pool_it, picture, how):
+    pool_it.get_by_role("button", name=picture, exact=True).click()
+    pool_it.get_by_role("button", name=how, exact=True).click()
+    pool_it.get_by_role("slider", name="down").fill("-3")
+    pool_it.get_by_role("slider", name="turn").fill("25")
+    twin = PoolIt("x", picture=picture, pooling=how, pose=[1, -3, 25])
+    check_numbers(pool_it, twin, "7" if picture == "5" else "5")
+    canvases = pool_it.locator(".stn-pool-maps canvas")
+    colours = [torch.tensor(v) for v in ([0, 0x72, 0xB2], [0xD5, 0x5E, 0])]
+    for depth, pair in enumerate(before_and_after(twin)):
+        side = 32 >> depth
+        before, after = (255 * values[0, 0] for values in pair)
+        places = [(7 * i % side, (5 * i + i // side) % side) for i in range(2 * side)]
+        middles = [((j + 0.5) / side, (i + 0.5) / side) for i, j in places]
+        for row, values in enumerate((before, after)):
+            read = pixels(canvases.nth(4 * row + depth), middles)
+            greys = [3 * [values[place].item()] for place in places]
+            assert max(greys)[0] > 10  # they are not all empty
+            for found, grey in zip(read, greys, strict=True):
+                assert found == pytest.approx(grey, abs=1.5)
+        if side > 8:
+            continue  # too small to read a colour beside its plus or minus
+        corners = [((j + 0.15) / side, (i + 0.15) / side) for i, j in places]
+        read = pixels(canvases.nth(8 + depth), corners)
+        for found, place in zip(read, places, strict=True):
+            change = (after[place] - before[place]) / 255
+            mixed = 255 - abs(change) * (255 - colours[int(change < 0)])
+            assert found == pytest.approx(mixed.tolist(), abs=1.5)
+
+
+def test_a_plus_or_a_minus_marks_each_changed_value(pool_it):
+    """One white stroke or two, on the drawn 7 that jumps from 0 to 1 and back."""
+    pool_it.get_by_role("button", name="drawn 7").click()
+    pool_it.get_by_role("slider", name="right").fill("-1")
+    twin = PoolIt("x", picture="drawn 7", pose=[-1, 0, 0])
+    before, after = before_and_after(twin)[3]
+    cells = [(i, j) for i in range(4) for j in range(4)]
+    canvas = pool_it.locator(".stn-pool-maps canvas").nth(11)
+    flat = pixels(canvas, [((j + 0.4) / 4, (i + 0.5) / 4) for i, j in cells])
+    upright = pixels(canvas, [((j + 0.5) / 4, (i + 0.4) / 4) for i, j in cells])
+    plain = pixels(canvas, [((j + 0.15) / 4, (i + 0.15) / 4) for i, j in cells])
+    changes = (after - before).flatten().tolist()
+    assert set(changes) == {-1, 0, 1}
+    for change, *colours in zip(changes, plain, flat, upright, strict=True):
+        marked = [colour != colours[0] for colour in colours[1:]]
+        assert marked == [change != 0, change > 0]
+
+
+# Sample lens
+
+
+GRID, PLUS = [0xD5, 0x5E, 0x00], [0x56, 0xB4, 0xE9]
+
+
+@pytest.fixture
+def lens(web):
+    return open_figure(web, "fig-02-lens")
+
+
+def put(figure: Locator, x: float, y: float) -> None:
+    """Type where the point shall be."""
+    for entry, value in zip(figure.locator("input").all(), (x, y), strict=True):
+        entry.fill(str(value))
+        entry.press("Enter")
+
+
+def place(figure: Locator) -> list[float]:
+    """Where the point is."""
+    return [float(entry.input_value()) for entry in figure.locator("input").all()]
+
+
+def told(figure: Locator) -> list[float]:
+    """The value that the figure tells, and its two slopes."""
+    notes = figure.locator(".stn-note").all_inner_texts()[:3]
+    return [
+        float(re.findall(r"−?\d\.\d{3}", note)[-1].replace("−", "-")) for note in notes
+    ]
+
+
+def read_with_package(figure: Locator, mode: str) -> list[float]:
+    twin = SampleLens("x", mode=mode)
+    x, y = torch.tensor(place(figure), dtype=torch.double)
+    return [value.item() for value in twin.read(x, y)]
+
+
+def colours(figure: Locator, stage: int, places: list) -> list[list[int]]:
+    """What is drawn at places (x, y), in pixels of the patch."""
+    shares = [((x + 0.6) / 5.2, (y + 0.6) / 5.2) for x, y in places]
+    return pixels(figure.locator("canvas").nth(stage), shares)
+
+
+def test_the_point_is_dragged_on_the_pixels_and_on_the_picture(web, lens):
+    unit = lens.locator(".stn-stage").first.bounding_box()["width"] / 5.2
+    on_pixels, on_picture = lens.locator(".stn-handle").all()
+    for handle, right, down in ((on_pixels, 0.5, -0.8), (on_picture, -2.3, 1)):
+        x, y = place(lens)
+        drag(web.tab, handle, right * unit, down * unit)
+        assert place(lens) == pytest.approx([x + right, y + down], abs=0.03)
+        assert told(lens) == pytest.approx(
+            read_with_package(lens, "bilinear"), abs=6e-4
+        )
+    drag(web.tab, on_pixels, 9 * unit, 0)
+    assert place(lens)[0] == 4.5  # the edge
+
+
+def test_a_click_puts_the_point_there(lens):
+    picture = lens.locator("canvas").nth(2)
+    unit = picture.bounding_box()["width"] / 5.2
+    picture.click(position={"x": (1.25 + 0.6) * unit, "y": (3.5 + 0.6) * unit})
+    assert place(lens) == pytest.approx([1.25, 3.5], abs=0.04)
+
+
+def test_arrow_keys_go_a_tenth_and_with_shift_a_hundredth(web, lens):
+    lens.locator(".stn-handle").first.focus()
+    for key in ("ArrowRight",) * 3 + ("ArrowUp", "Shift+ArrowUp", "Shift+ArrowLeft"):
+        web.tab.keyboard.press(key)
+    assert place(lens) == [2.89, 2.29]
+    expect(lens.locator(".stn-handle[aria-label*='x 2.89, y 2.29']")).to_have_count(2)
+    value, across, down = read_with_package(lens, "bilinear")
+    spoken = f"value {value:.3f}, slope {across:.3f} along x, {down:.3f} along y"
+    expect(lens.locator("[aria-live]")).to_have_text(spoken.replace("-", "−"))
+
+
+def test_on_a_line_through_the_centres_the_arrow_turns_round(web, lens):
+    put(lens, 2.99, 2.4)
+    beside = [[2.99 - 0.4, 2.4], [2.99 + 0.4, 2.4]]
+    before = told(lens)
+    left, right = colours(lens, 2, beside)
+    assert right == GRID
+    assert left != GRID
+    lens.locator(".stn-handle").first.focus()
+    web.tab.keyboard.press("Shift+ArrowRight")
+    assert place(lens) == [3, 2.4]
+    after = told(lens)
+    left, right = colours(lens, 2, beside)
+    assert left == GRID
+    assert right != GRID
+    assert abs(after[0] - before[0]) < 0.01
+    assert before[1] > 0.1 > -0.1 > after[1]
+    assert after[2] == pytest.approx(before[2], abs=0.01)
+    jump = f"jumps from {before[1]:.3f} to {after[1]:.3f}".replace("-", "−")
+    expect(lens.locator(".stn-remark")).to_contain_text(
+        f"At x = 3 the slope along x {jump}."
+    )
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_the_lens_tells_what_the_package_reads(lens, mode):
+    lens.get_by_role("button", name=mode).click()
+    count = {"nearest": 1, "bilinear": 4, "bicubic": 16}[mode]
+    for x, y in [(1.3, 2.8), (3, 1.25), (2, 3), (1.5, 2), (0, 0), (4.5, 4), (-0.5, 2)]:
+        put(lens, x, y)
+        assert place(lens) == [x, y]
+        assert told(lens) == pytest.approx(read_with_package(lens, mode), abs=6e-4)
+        terms = lens.locator(".stn-sum span").all_inner_texts()
+        assert len(terms) == count
+        products = [
+            [float(v) for v in re.split("·\u200b?", term.replace("−", "-"))]
+            for term in terms
+        ]
+        assert sum(w for w, _ in products) == pytest.approx(1, abs=0.08)
+        total = sum(w * pixel for w, pixel in products)
+        assert total == pytest.approx(told(lens)[0], abs=0.03)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_the_picture_between_the_pixels_is_the_packages(lens, mode):
+    lens.get_by_role("button", name=mode).click()
+    put(lens, -0.5, -0.5)  # out of the way
+    patch = torch.tensor(SampleLens("x").pixels)[None, None]
+    wanted = warp(patch, identity(), (160, 160), mode)[0, 0]
+    places = [(37 * k % 160, 50 + 53 * k % 110) for k in range(60)]
+    clear = [i for i in range(160) if abs((i + 0.5) / 32 % 1 - 0.5) > 0.1]
+    places = [(j, i) for j, i in places if i in clear and j in clear]
+    assert len(places) > 20
+    found = colours(
+        lens, 2, [((j + 0.5) / 32 - 0.5, (i + 0.5) / 32 - 0.5) for j, i in places]
+    )
+    for (j, i), colour in zip(places, found, strict=True):
+        assert colour == pytest.approx([255 * wanted[i, j].item()] * 3, abs=1.5)
+
+
+def test_the_weights_are_drawn_as_areas(lens):
+    put(lens, 2.6, 2.4)
+    opposite = [(2.8, 2.6), (2.55, 2.5), (2.7, 2.25), (2.35, 2.2)]
+    sky, orange, pink, grey = colours(lens, 0, opposite)
+    assert sky == PLUS
+    assert (orange, pink, grey) == (
+        [0xE6, 0x9F, 0x00],
+        [0xCC, 0x79, 0xA7],
+        [0xBB, 0xBB, 0xBB],
+    )
+    lens.get_by_role("button", name="nearest").click()
+    inside = [(2.6, 1.6), (3.4, 1.6), (2.6, 2.3), (3.4, 2.2)]
+    assert colours(lens, 0, inside) == [PLUS] * 4
+    beside = [(2.4, 1.8), (3.6, 1.8), (3.2, 1.4), (3.2, 2.6)]
+    assert PLUS not in colours(lens, 0, beside)
+    lens.get_by_role("button", name="bicubic").click()
+    put(lens, 2.5, 2.5)  # four weights of 0.35, squares of 0.59
+    half = 0.59375 / 2
+    edges = [(2 + sign * (half - 0.06), 2) for sign in (-1, 1)]
+    assert colours(lens, 0, edges) == [PLUS] * 2
+    outside = [(2 + sign * (half + 0.06), 2) for sign in (-1, 1)]
+    assert PLUS not in colours(lens, 0, outside)
+
+
+def test_four_pixels_and_a_point_that_stays_among_them(web):
+    figure = open_figure(web, "fig-02-areas")
+    corners = {(0, 0): 0.1, (1, 0): 0.9, (0, 1): 0.5, (1, 1): 0.3, (0.25, 0.6): 0.39}
+    for (x, y), value in corners.items():
+        put(figure, x, y)
+        expect(figure.locator(".stn-note")).to_contain_text(f"V = {value:.3f},")
+    figure.locator(".stn-handle").focus()
+    for _ in range(9):
+        web.tab.keyboard.press("ArrowRight")
+    assert place(figure) == [1, 0.6]
+    assert figure.locator(".stn-sum span").all_inner_texts() == [
+        "0.00·\u200b0.10",
+        "0.40·\u200b0.90",
+        "0.00·\u200b0.50",
+        "0.60·\u200b0.30",
+    ]
+    put(figure, 9, -9)
+    assert place(figure) == [1, 0]
+
+
+# Inside a spatial transformer
+
+GRID = [0xD5, 0x5E, 0x00]
+
+
+def on_card(point: tuple[float, float], half: float = 1.08) -> tuple[float, float]:
+    """A normalised point as shares of a card that shows -half to half."""
+    return tuple(0.5 + v / (2 * half) for v in point)
+
+
+def on_map(u: float, v: float) -> tuple[float, float]:
+    """A point of the map, whose sides are -1 and 1, as shares of its card."""
+    return (u + 1.34) / 2.48, (v + 1.08) / 2.32
+
+
+def centre_of(index: int, n: int) -> float:
+    return (2 * index + 1) / n - 1
+
+
+def slide(figure: Locator, name: str, value: float) -> None:
+    figure.get_by_role("slider", name=name).fill(str(value))
+
+
+def standing(figure: Locator) -> tuple[int, float, float]:
+    """Step, loss and slope that the figure names."""
+    text = figure.locator(".stn-note", has_text=re.compile(r"^Step \d+: loss"))
+    step, loss, slope = re.match(
+        r"Step (\d+): loss ([\d.]+), slope ([\d.]+)", text.inner_text()
+    ).groups()
+    return int(step), float(loss), float(slope)
+
+
+def drop(figure: Locator, u: float, v: float) -> None:
+    """Click on the map."""
+    canvas = figure.locator("canvas").nth(3)
+    box = canvas.bounding_box()
+    x, y = on_map(u, v)
+    canvas.click(position={"x": x * box["width"], "y": y * box["height"]})
+
+
+@pytest.fixture
+def inside(web):
+    return open_figure(web, "fig-04-inside")
+
+
+@pytest.fixture
+def descent(web):
+    web.tab.emulate_media(reduced_motion="reduce")
+    figure = open_figure(web, "fig-04-map")
+    expect(figure.get_by_text("a line every")).to_be_visible()
+    return figure
+
+
+def test_each_step_of_the_pass_shows_one_part_more(inside):
+    regular, source, output = (inside.locator("canvas").nth(k) for k in range(3))
+    ring = inside.locator(".stn-handle[aria-label^='followed pixel']")
+    from_theta = inside_transformer.four_numbers(torch.tensor([KNOWN]))
+    points = affine_grid(from_theta, (1, 1, 12, 12))[0]
+    place = on_card((centre_of(5, 12), centre_of(6, 12)))  # on the stroke
+    there = on_card(points[6, 5].tolist(), 1.45)
+    seen = []
+    for step in range(1, 5):
+        expect(inside.get_by_text(f"Step {step} of 4")).to_be_visible()
+        assert ring.is_visible() == (step > 1)
+        [dot], [moved], [value] = (
+            pixels(canvas, [point])
+            for canvas, point in ((regular, place), (source, there), (output, place))
+        )
+        seen.append((dot == GRID, moved == GRID, max(value) > 30))
+        if step < 4:
+            inside.get_by_role("button", name="Next").click()
+    assert seen == [
+        (False, False, False),
+        (True, False, False),
+        (True, True, False),
+        (True, True, True),
+    ]
+    inside.get_by_role("button", name="Back").click()
+    expect(inside.get_by_text("Step 3 of 4")).to_be_visible()
+    assert pixels(output, [place])[0] != value
+
+
+@pytest.mark.parametrize(
+    ("picture", "size"), [("digit", 4), ("cat", 28), ("stripes", 8), ("stripes", 64)]
+)
+def test_the_pass_gives_the_packages_output(inside, picture, size):
+    for _ in range(3):
+        inside.get_by_role("button", name="Next").click()
+    inside.get_by_role("button", name=picture).click()
+    slide(inside, "output size", size)
+    parameters = [30, 1.5, 0.3, -0.2]
+    for name, value in zip(("angle", "scale", "tx", "ty"), parameters, strict=True):
+        slide(inside, name, value)
+    theta = inside_transformer.four_numbers(torch.tensor([parameters]))
+    shown = inside.locator(".stn-matrix span").all_inner_texts()
+    assert [float(v.replace("−", "-")) for v in shown] == pytest.approx(
+        theta.flatten().tolist(), abs=0.0051
+    )
+    twin = InsideTransformer("x", picture=picture)
+    wanted = warp(twin.image(), theta, (size, size))[0, 0]
+    places = [(7 * k % size, 5 * k % size) for k in range(40)]
+    ring = torch.tensor(twin.follow)
+    places = [  # ring and frame lie on the others
+        (i, j)
+        for i, j in places
+        if (size < 64 or (0 < i < 63 and 0 < j < 63))
+        and (torch.tensor([centre_of(j, size), centre_of(i, size)]) - ring).norm() > 0.5
+    ]
+    assert len(set(places)) >= 3
+    output = inside.locator("canvas").nth(2)
+    shares = [on_card((centre_of(j, size), centre_of(i, size))) for i, j in places]
+    for (i, j), read in zip(places, pixels(output, shares), strict=True):
+        assert read == pytest.approx([255 * wanted[i, j].item()] * 3, abs=1.5)
+
+
+def test_the_ring_follows_one_pixel(web, inside):
+    for _ in range(3):
+        inside.get_by_role("button", name="Next").click()
+    ring = inside.locator(".stn-handle[aria-label^='followed pixel']")
+    ring.focus()
+    twin = InsideTransformer("x")
+    theta = inside_transformer.four_numbers(torch.tensor([twin.parameters]))
+    wanted = warp(twin.image(), theta, (12, 12))[0, 0]
+    note = inside.get_by_text("The ringed pixel")
+    expect(note).to_contain_text("row 3 and column 6, stands at (−0.08, −0.58)")
+    web.tab.keyboard.press("ArrowRight")
+    web.tab.keyboard.press("ArrowDown")
+    expect(note).to_contain_text("row 4 and column 7,")
+    expect(note).to_contain_text(f"the sampler reads {wanted[3, 6]:.2f}.")
+    expect(note).to_contain_text("1.9 pixels of the input apart")
+    side = inside.locator("canvas").first.bounding_box()["width"]
+    drag(web.tab, ring, 3 * side / 12 / 1.08, -2 * side / 12 / 1.08)
+    expect(note).to_contain_text("row 2 and column 10,")
+    drag(web.tab, ring, side, 0)
+    expect(note).to_contain_text("row 2 and column 12,")
+
+
+def test_the_target_is_what_the_pass_has_made(inside):
+    slide(inside, "angle", 0)
+    slide(inside, "scale", 1)
+    inside.get_by_role("button", name="cat").click()
+    inside.get_by_role("button", name="Descent").click()
+    twin = InsideTransformer("x", picture="cat", parameters=[0, 1, 0.2, -0.1])
+    places = [(3 * k % 28, 5 * k % 28) for k in range(28)]
+    shares = [on_card((centre_of(j, 28), centre_of(i, 28))) for i, j in places]
+    target = inside.locator("canvas").nth(6)
+    for (i, j), read in zip(places, pixels(target, shares), strict=True):
+        grey = 255 * twin.target()[0, 0, i, j].item()
+        if 0 < i < 27 and 0 < j < 27:  # the frame lies on the others
+            assert read == pytest.approx([grey] * 3, abs=1.5)
+    start = torch.tensor([[0, 1, 0.5, -0.45]])
+    assert standing(inside)[1] == pytest.approx(twin.loss(start).item(), abs=6e-5)
+
+
+def test_keys_click_and_mouse_move_the_start(web, descent):
+    handle = descent.locator(".stn-handle[aria-label^='start']")
+    handle.focus()
+    web.tab.keyboard.press("ArrowRight")
+    web.tab.keyboard.press("Shift+ArrowUp")
+    expect(handle).to_have_attribute("aria-label", "start: tx 0.55, ty −0.46")
+    twin = InsideTransformer("x")
+    wanted = twin.loss(torch.tensor([[-40, 0.8, 0.55, -0.455]])).item()
+    assert standing(descent) == (0, pytest.approx(wanted, abs=6e-5), ANY)
+    drop(descent, -0.4, 0.5)
+    expect(handle).to_be_focused()
+    tx, ty = label_numbers(handle)
+    assert (tx, ty) == pytest.approx((-0.6, 0.75), abs=0.02)
+    unit = descent.locator("canvas").nth(3).bounding_box()["width"] / 2.48 / 1.5
+    drag(web.tab, handle, 0.3 * unit, -0.6 * unit)
+    assert label_numbers(handle) == pytest.approx((tx + 0.3, ty - 0.6), abs=0.02)
+    drag(web.tab, handle, -9 * unit, 0)
+    assert label_numbers(handle)[0] == -1.5  # not beyond the map
+
+
+def label_numbers(handle: Locator) -> list[float]:
+    text = handle.get_attribute("aria-label").replace("−", "-")
+    return [float(v) for v in re.findall(r"-?\d+(?:\.\d+)?", text)]
+
+
+@pytest.mark.parametrize("pair", ["tx and ty", "angle and scale", "tx and angle"])
+def test_each_step_is_the_packages(descent, pair):
+    descent.get_by_role("button", name=pair).click()
+    twin = InsideTransformer("x", pair=pair, steps=6)
+    path = twin.path()
+    for k, (point, loss) in enumerate(zip(path, twin.loss(path), strict=True)):
+        assert standing(descent) == (k, pytest.approx(loss.item(), abs=6e-5), ANY)
+        names = pair.split(" and ")
+        for i, name in enumerate(("angle", "scale", "tx", "ty")):
+            digits = 0 if name == "angle" else 2
+            value = f"{name} {point[i]:.{digits}f}".replace("-", "−")
+            shown = descent.locator(".stn-note", has_text=f"Step {k}: loss")
+            if name in names:
+                expect(shown).to_contain_text(value)
+            else:
+                expect(shown).not_to_contain_text(f"{name} ")
+        descent.get_by_role("button", name="Step").click()
+    descent.get_by_role("button", name="Back to the start").click()
+    assert standing(descent)[0] == 0
+
+
+def test_run_shows_where_each_start_ends(descent):
+    verdict = descent.locator(".stn-inside-verdict")
+    expect(verdict).to_contain_text("Predict")
+    run_it = descent.get_by_role("button", name="Run")
+    run_it.click()  # at once, since motion is not wanted
+    assert standing(descent) == (100, pytest.approx(0, abs=1e-4), ANY)
+    expect(verdict).to_have_text("It stands at the target.")
+    drop(descent, 0.34, 0.13)  # the whole path follows the start
+    assert standing(descent)[0] == 100
+    expect(verdict).to_contain_text("hardly moves")
+    assert standing(descent)[1] > 0.03
+    drop(descent, -0.95, -0.95)
+    expect(verdict).to_contain_text("no slope")
+    assert standing(descent)[2] == 0
+    slide(descent, "learning rate", 0.3)  # 10 to the power of 0.3 is 2.0
+    drop(descent, 0.1, -0.1)
+    expect(verdict).to_contain_text("not at the target")
+
+
+def test_run_walks_and_stops(web, descent):
+    web.tab.emulate_media(reduced_motion="no-preference")
+    descent.get_by_role("button", name="Run").click()
+    expect(descent.get_by_text(re.compile(r"^Step [1-9]\d?: loss"))).to_be_visible()
+    descent.get_by_role("button", name="Stop").click()
+    step, loss, _ = standing(descent)
+    assert 0 < step < 100
+    twin = InsideTransformer("x", steps=step)
+    wanted = twin.loss(twin.path()[-1:]).item()
+    assert loss == pytest.approx(wanted, abs=6e-5)
+    expect(descent.get_by_role("button", name="Run")).to_be_visible()
+
+
+@pytest.mark.parametrize("picture", ["digit", "cat"])
+def test_the_map_is_dark_where_the_loss_is_small(descent, picture):
+    descent.get_by_role("button", name=picture).click()
+    expect(descent.get_by_text("a line every")).to_be_visible()
+    n = 41
+    u = torch.linspace(-1, 1, n)
+    parameters = torch.tensor([KNOWN]).repeat(n * n, 1)
+    parameters[:, 2:] = 1.5 * torch.cartesian_prod(u, u).flip(1)
+    losses = InsideTransformer("x", picture=picture).loss(parameters).view(n, n)
+    highest = losses.max().item()
+    legend = descent.get_by_text("a line every").inner_text()
+    shown, step = (float(v) for v in re.findall(r"\d\.\d+", legend))
+    assert shown == pytest.approx(highest, abs=0.0051)
+    level = losses / step
+    clear = (level - level.round()).abs() > 0.3  # of the contour lines
+    clear &= ((u[:, None] + 0.07).abs() > 0.4) | ((u - 0.2).abs() > 0.4)  # and the path
+    clear[[0, -1]] = clear[:, [0, -1]] = False
+    places = clear.nonzero()[::7]
+    assert len(places) > 20
+    shares = [on_map(u[j].item(), u[i].item()) for i, j in places]
+    found = pixels(descent.locator("canvas").nth(3), shares)
+    wanted = [255 * (0.3 + 0.7 * losses[i, j].item() / highest) for i, j in places]
+    assert max(wanted) - min(wanted) > 50
+    for read, grey in zip(found, wanted, strict=True):
+        assert read == pytest.approx([grey] * 3, abs=4)
+
+
+# Draw and straighten
+
+
+@pytest.fixture
+def drawing(web):
+    if "fig-06-draw" not in FIGURES:
+        pytest.skip("no chapter has saved fig-06-draw")
+    figure = open_figure(web, "fig-06-draw")
+    figure.get_by_role("button", name="upright").click()
+    return figure
+
+
+def slider(figure: Locator, name: str) -> Locator:
+    return figure.locator(".stn-slider", has_text=name).locator("input")
+
+
+def pose_of(figure: Locator) -> dict[str, float]:
+    """What the sliders say."""
+    names = {"angle": "angle", "scale": "scale", "x": "to the right", "y": "down"}
+    return {
+        trait: float(slider(figure, name).input_value())
+        for trait, name in names.items()
+    }
+
+
+def assert_as_the_package_says(figure: Locator, drawing: bytes | None = None) -> None:
+    """theta, straightened image, scores and answer are those of the package's network.
+
+    drawing: what is drawn; the first of the ready digits if not given.
+    """
+    drawn = {} if drawing is None else {"drawing": drawing}
+    twin = DrawAndStraighten("x", **pose_of(figure), **drawn)
+    network = trained_network()
+    with torch.inference_mode():
+        straight, theta = network.straighten(twin.image()[None])
+        shares = 100 * network.classifier(straight)[0].softmax(0)
+    texts = figure.locator(".stn-matrix span").all_inner_texts()
+    read = [float(text.replace("−", "-")) for text in texts]
+    assert read == pytest.approx(theta.flatten().tolist(), abs=0.0065)
+    rows = figure.locator(".stn-scores li")
+    texts = rows.locator(".stn-value").all_inner_texts()
+    read = [float(text.strip(" ◀%")) for text in texts]
+    assert read == pytest.approx(shares.tolist(), abs=0.2)
+    best = str(int(shares.argmax()))
+    winner = figure.locator(".stn-scores [aria-current=true]")
+    assert winner.inner_text().split()[0] == best
+    assert "◀" in winner.inner_text()
+    expect(figure).to_contain_text(f"Answer: {best}")
+    wide = [row.bounding_box()["width"] for row in rows.locator(".stn-bar").all()]
+    full = rows.locator("span:has(> .stn-bar)").first.bounding_box()["width"]
+    assert [100 * w / full for w in wide] == pytest.approx(shares.tolist(), abs=1)
+    output = figure.locator(".stn-draw .stn-stage canvas").nth(2)
+    places = [(i, j) for i in range(1, 27, 2) for j in range(1, 27, 3)]
+    shares = [  # the stage shows -1.05 to 1.05
+        (0.5 + ((2 * j + 1) / 28 - 1) / 2.1, 0.5 + ((2 * i + 1) / 28 - 1) / 2.1)
+        for i, j in places
+    ]
+    for (i, j), read in zip(places, pixels(output, shares), strict=True):
+        grey = 255 * straight[0, 0, i, j].item()
+        assert read == pytest.approx([grey] * 3, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("angle", "scale", "x", "y"),
+    [("0", "1", "0", "0"), ("-40", "0.8", "5", "-6.5"), ("85", "1.4", "-9", "3")],
+)
+def test_the_page_runs_the_packages_network(drawing, angle, scale, x, y):
+    values = {"angle": angle, "scale": scale, "to the right": x, "down": y}
+    for name, value in values.items():
+        slider(drawing, name).fill(value)
+    wanted = {"angle": angle, "scale": scale, "x": x, "y": y}
+    assert pose_of(drawing) == {name: float(value) for name, value in wanted.items()}
+    assert_as_the_package_says(drawing)
+
+
+def test_the_digit_is_dragged_and_turned_by_its_handles(web, drawing):
+    stage = drawing.locator(".stn-draw .stn-stage").nth(1).bounding_box()
+    pixel = stage["width"] / 2.7 / 21  # the stage shows -1.35 to 1.35; 42 pixels are 2
+    drag(web.tab, shown(drawing, "middle of the digit"), -4 * pixel, 6 * pixel)
+    wanted = {"angle": 0, "scale": 1, "x": -4, "y": 6}
+    assert pose_of(drawing) == pytest.approx(wanted, abs=0.51)
+    box, top = (
+        shown(drawing, f"{name} of the digit").bounding_box()
+        for name in ("middle", "top")
+    )
+    assert box["y"] - top["y"] == pytest.approx(10 * pixel, abs=1)
+    # From above the middle to its left, and half as far again: turned and enlarged.
+    drag(web.tab, shown(drawing, "top of the digit"), -14 * pixel, 10 * pixel)
+    pose = pose_of(drawing)
+    assert pose["angle"] == pytest.approx(90, abs=2)
+    assert pose["scale"] == pytest.approx(1.4, abs=0.05)
+    assert_as_the_package_says(drawing)
+
+
+def test_keys_move_and_turn_the_digit(web, drawing):
+    shown(drawing, "middle of the digit").focus()
+    web.tab.keyboard.press("ArrowRight")
+    web.tab.keyboard.press("ArrowDown")
+    assert pose_of(drawing) == {"angle": 0, "scale": 1, "x": 1, "y": 1}
+    shown(drawing, "top of the digit").focus()
+    for _ in range(5):
+        web.tab.keyboard.press("ArrowLeft")
+    assert 20 < pose_of(drawing)["angle"] < 35
+    slider(drawing, "angle").focus()
+    before = pose_of(drawing)["angle"]
+    web.tab.keyboard.press("ArrowRight")
+    assert pose_of(drawing)["angle"] == before + 1
+    expect(drawing.locator("[aria-live]")).to_contain_text("angle in theta")
+
+
+def test_a_drawing_is_read_live(web, drawing):
+    """Drawn by mouse and keys; what stands on the pad is what the network gets."""
+    drawing.get_by_role("button", name="clear").click()
+    assert_as_the_package_says(drawing, bytes(784))
+    slider(drawing, "angle").fill("25")
+    pad = drawing.locator(".stn-pad canvas")
+    box = pad.bounding_box()
+    web.tab.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.25 * box["height"])
+    web.tab.mouse.down()
+    web.tab.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.25 * box["height"])
+    pad.focus()
+    web.tab.mouse.up()
+    web.tab.keyboard.press(" ")
+    for _ in range(12):
+        web.tab.keyboard.press("ArrowDown")
+    drawing.get_by_role("button", name="clear").focus()  # the pen is hidden
+    shares = [((j + 0.5) / 28, (i + 0.5) / 28) for i in range(28) for j in range(28)]
+    drawn = bytes(read[0] for read in pixels(pad, shares))
+    assert 50 < sum(value > 128 for value in drawn) < 150
+    assert_as_the_package_says(drawing, drawn)
+
+
+def test_it_says_what_the_network_was_never_trained_on(drawing):
+    expect(drawing).to_contain_text("Within the range of its training")
+    slider(drawing, "angle").fill("46")
+    slider(drawing, "scale").fill("1.3")
+    expect(drawing).to_contain_text("Beyond its training: angle, scale.")
+    drawing.get_by_role("button", name="random").click()
+    expect(drawing).to_contain_text("Within the range of its training")
+    drawing.get_by_role("button", name="random").click()
+    assert pose_of(drawing) != {"angle": 0, "scale": 1, "x": 0, "y": 0}
+
+
+def test_a_ready_digit_can_be_taken_again(drawing):
+    drawing.get_by_role("button", name="clear").click()
+    ready = drawing.get_by_role("button", name="start from this")
+    assert ready.count() > 2
+    ready.first.click()
+    assert_as_the_package_says(drawing)
+
+
+def test_what_python_sets_is_shown(web, drawing):
+    """As in a notebook, where the model tells of a change that is not the reader's."""
+    web.tab.evaluate(
+        """async (angle) => {
+          const type = "application/vnd.jupyter.widget-state+json";
+          const text = document.querySelector(`script[type='${type}']`).textContent;
+          const { state, buffers } = JSON.parse(text).state["fig-06-draw"];
+          for (const { path, data } of buffers) {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            state[path[0]] = new DataView(bytes.buffer);
+          }
+          const heard = {};
+          const model = {
+            get: (name) => state[name],
+            on: (event, listener) => { heard[event] = listener; },
+          };
+          const code = new Blob([state._esm], { type: "text/javascript" });
+          const { default: figure } = await import(URL.createObjectURL(code));
+          const el = document.querySelector("#fig-06-draw .stn-figure").parentElement;
+          figure.render({ model, el });
+          const set = (name, value) => {
+            state[name] = value;
+            heard[`change:${name}`]();
+          };
+          set("angle", angle);
+          set("drawing", new DataView(new Uint8Array(784).fill(100).buffer));
+        }""",
+        -50,
+    )
+    assert pose_of(drawing)["angle"] == -50
+    expect(drawing).to_contain_text("Beyond its training: angle.")
+    assert_as_the_package_says(drawing, bytes([100] * 784))

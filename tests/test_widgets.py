@@ -2,6 +2,9 @@
 
 import io
 import json
+import math
+from collections import Counter
+from hashlib import sha256
 
 import nbformat
 import numpy as np
@@ -10,12 +13,16 @@ import torch
 import torch.nn.functional as F
 from javascript import run
 from matplotlib import pyplot as plt
-from notebooks import name_widgets
+from notebooks import CHAPTERS, name_widgets
 from PIL import Image
+from safetensors.torch import load_file
 from traitlets import TraitError
 
-from stn_tutorial import affine, widgets
-from stn_tutorial.interpolation import grid_sample
+from stn_tutorial import affine, interpolation, networks, pooling, training, widgets
+from stn_tutorial.digits import distort, load_digits, uniform
+from stn_tutorial.figures import cat_photo
+from stn_tutorial.interpolation import grid_sample, warp
+from stn_tutorial.widgets import draw_and_straighten, inside_transformer, pool_it
 from stn_tutorial.widgets._figure import HERE, javascript
 
 DRAW = HERE / "draw.js"
@@ -101,10 +108,31 @@ def test_numbers_are_shown_with_a_true_minus_and_never_minus_nothing():
 # Each figure
 
 
+def watched_training(n=16):
+    """Images, notes of a training that watched them, and its start: what is needed."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(n, 1, 42, 42, generator=generator)
+    history = training.History()
+    for moment in range(1, 13):
+        history.images.append(700 * moment**2)
+        history.error.append(90 / moment)
+        history.theta.append(
+            affine.identity() + 0.2 * torch.randn(n, 2, 3, generator=generator)
+        )
+        history.warped.append(torch.zeros(n, 1, 28, 28))
+    return images, history, (90.0, affine.identity().expand(n, 2, 3))
+
+
+def make(figure, label):
+    """A figure with its label, and with what it cannot do without."""
+    needed = {"WatchItLearn": watched_training}.get(figure.__name__, tuple)
+    return figure(label, *needed())
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.__name__)
 class TestEachFigure:
     def test_its_output_holds_a_widget_a_picture_and_a_stable_text(self, figure):
-        made = figure("fig-00-x")
+        made = make(figure, "fig-00-x")
         data, _ = made._repr_mimebundle_()
         assert data["application/vnd.jupyter.widget-view+json"]
         assert data["text/plain"] == f"{figure.__name__}('fig-00-x')"
@@ -114,7 +142,7 @@ class TestEachFigure:
         assert not plt.get_fignums()  # and nothing is left open
 
     def test_it_saves_less_than_150_kb(self, figure):
-        state = figure("fig-00-x").get_state()
+        state = make(figure, "fig-00-x").get_state()
         size = sum(
             len(v) * 4 / 3 if isinstance(v, bytes) else len(json.dumps(v))
             for k, v in state.items()
@@ -124,7 +152,7 @@ class TestEachFigure:
         assert size < limit
 
     def test_its_code_is_one_module_that_asks_for_nothing_else(self, figure):
-        code = figure("x")._esm
+        code = figure._esm
         assert "import " not in code.replace("important", "")
         assert code.count("export default") == 1
         for outside in ("http:", "https:", "fetch(", "XMLHttpRequest", "eval("):
@@ -215,3 +243,836 @@ def test_the_pixels_that_the_browser_gets_are_the_pictures():
     assert len(playground.pixels) == size
     first = torch.tensor(list(playground.pixels[:784])).view(1, 28, 28) / 255
     assert (first - playground.image()).abs().max() <= 0.51 / 255
+
+
+# Pool it
+
+
+POOL_IT = javascript("pool_it")
+
+
+def as_image(values):
+    """A map of shape (H, W), as the browser has it."""
+    height, width = values.shape
+    data = values.flatten().tolist()
+    return {"data": data, "channels": 1, "height": height, "width": width}
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("maxPool", pooling.max_pool2d),
+        ("averagePool", pooling.avg_pool2d),
+        ("antiAliasedMaxPool", pooling.anti_aliased_max_pool2d),
+    ],
+)
+def test_pooling_is_the_packages(generator, name, package):
+    """On sides that are even, and on sides that leave a rest."""
+    sides = [(2, 2), (8, 6), (7, 9), (4, 5), (3, 2), (32, 32)]
+    images = [torch.rand(h, w, generator=generator).double() for h, w in sides]
+    maps = run(POOL_IT, name, [[as_image(image)] for image in images])
+    for image, ours in zip(images, maps, strict=True):
+        wanted = package(image[None, None])[0, 0]
+        assert (ours["height"], ours["width"]) == tuple(wanted.shape)
+        assert ours["data"] == pytest.approx(wanted.flatten().tolist())
+
+
+def random_poses(generator, count, reach):
+    """Pixels right, pixels down, degrees; every second one is not turned."""
+    moves = torch.randint(-reach, reach + 1, (count, 2), generator=generator)
+    angles = torch.randint(-90, 91, (count, 1), generator=generator)
+    angles[::2] = 0
+    return torch.cat([moves, angles], 1).tolist()
+
+
+def test_a_pose_is_a_turn_then_a_shift_by_the_package(generator):
+    figure = widgets.PoolIt("x")
+    image = figure.maps([0, 0, 0])[0]
+    for right, down, angle in random_poses(generator, 10, reach=8):
+        turn = affine.rotation(torch.tensor(angle).double())
+        wanted = pooling.shift(warp(image, turn), right, down)
+        # Turned twice, an image is blurred twice; in whole pixels a shift is none.
+        assert torch.allclose(figure.maps([right, down, angle])[0], wanted)
+
+
+@pytest.mark.parametrize("how", pool_it.LAYERS)
+def test_the_maps_and_their_numbers_are_the_packages(generator, how):
+    # Starts and poses near each other, of which much is unchanged, and far apart.
+    starts, poses = (
+        random_poses(generator, 6, reach=1) + random_poses(generator, 6, reach=8)
+        for _ in range(2)
+    )
+    figures = [
+        widgets.PoolIt("x", picture=picture, pooling=how, start=start, pose=pose)
+        for picture, start, pose in zip(
+            ["7", "5", "drawn 7"] * 4, starts, poses, strict=True
+        )
+    ]
+    maps = [[f.maps(pose) for pose in (f.start, f.pose)] for f in figures]
+    pairs = [pair for two in maps for pair in zip(*two, strict=True)]
+    calls = []
+    for figure in figures:
+        size, at = 4 * 32 * 32, ["7", "5", "drawn 7"].index(figure.picture)
+        sent = np.frombuffer(figure.pixels[size * at : size * (at + 1)], "<f4")
+        image = as_image(torch.tensor(sent).view(32, 32))
+        calls += [[image, pose, how] for pose in (figure.start, figure.pose)]
+    ours = run(POOL_IT, "poolThrice", calls)
+    for got, wanted in zip(ours, [m for two in maps for m in two], strict=True):
+        assert [m["height"] for m in got] == [32, 16, 8, 4]
+        for map, values in zip(got, wanted, strict=True):
+            assert map["data"] == pytest.approx(values.flatten().tolist(), abs=1e-9)
+    calls = [[as_image(a[0, 0]), as_image(b[0, 0])] for a, b in pairs]
+    distances = run(POOL_IT, "relativeDifference", calls)
+    shares = run(POOL_IT, "unchanged", calls)
+    for (a, b), distance, share in zip(pairs, distances, shares, strict=True):
+        assert distance == pytest.approx(pooling.relative_difference(a, b))
+        same = torch.isclose(a, b, rtol=0, atol=1e-6)
+        ink = (a > 1e-6) | (b > 1e-6)
+        assert share["all"] == pytest.approx(same.double().mean().item())
+        assert share["ink"] == pytest.approx(same[ink].double().mean().item())
+        assert pool_it.unchanged(a, b) == pytest.approx((share["all"], share["ink"]))
+
+
+def test_equal_maps_are_unchanged_and_at_no_distance(generator):
+    image = as_image(torch.rand(3, 5, generator=generator))
+    empty = as_image(torch.zeros(3, 5))
+    assert run(POOL_IT, "unchanged", [[image, image]]) == [{"all": 1, "ink": 1}]
+    pairs = [[image, image], [empty, empty], [image, empty]]
+    assert run(POOL_IT, "relativeDifference", pairs) == pytest.approx([0, 0, 1])
+
+
+def slack(figure, start, way):
+    """How far the digit can go, before the map of each layer changes."""
+    free = []
+    before = figure.maps([*start, 0])
+    for depth in (1, 2, 3):
+        for steps in range(1, 9):
+            x, y = start[0] + steps * way[0], start[1] + steps * way[1]
+            if pool_it.unchanged(before[depth], figure.maps([x, y, 0])[depth])[0] < 1:
+                free.append(steps - 1)
+                break
+    return free
+
+
+def test_what_chapter_3_says_of_the_figure_is_so():
+    right, left, up, down = (1, 0), (-1, 0), (0, -1), (0, 1)
+    drawn = widgets.PoolIt("x", picture="drawn 7")
+    assert slack(drawn, (0, 0), right) == slack(drawn, (0, 0), down) == [1, 3, 7]
+    assert slack(drawn, (0, 0), left) == slack(drawn, (0, 0), up) == [0, 0, 0]
+    assert slack(drawn, (1, 0), right) == [0, 2, 6]
+    assert slack(drawn, (1, 0), left) == [1, 1, 1]
+
+    seven, five = widgets.PoolIt("x"), widgets.PoolIt("x", picture="5")
+    soft = widgets.PoolIt("x", pooling="anti-aliased max")
+    for way in (right, left, up, down):
+        assert slack(seven, (0, 0), way) == [0, 0, 0]
+        for depth in (1, 2, 3):
+            hard_pair, soft_pair = (
+                (f.maps([0, 0, 0])[depth], f.maps([*way, 0])[depth])
+                for f in (seven, soft)
+            )
+            soft_share, hard_share = (
+                pool_it.unchanged(*pair)[0] for pair in (soft_pair, hard_pair)
+            )
+            assert soft_share < hard_share
+            assert pooling.relative_difference(
+                *soft_pair
+            ) < pooling.relative_difference(*hard_pair)
+
+    before, yardstick = seven.maps([0, 0, 0]), five.maps([0, 0, 0])
+
+    def distances(maps):
+        return [
+            pooling.relative_difference(a, b) for a, b in zip(before, maps, strict=True)
+        ]
+
+    another, moved = distances(yardstick), distances(seven.maps([2, 0, 0]))
+    assert moved[0] < another[0]
+    assert f"{moved[3]:.2f}" == f"{another[3]:.2f}"
+    one_degree = seven.maps([0, 0, 1])
+    for a, b in zip(before, one_degree, strict=True):
+        assert pool_it.unchanged(a, b)[1] == 0
+    assert distances(seven.maps([0, 0, 30]))[3] > another[3]
+
+
+def test_the_drawn_seven_is_the_chapters_four_times_as_large():
+    """Pooled to 8x8 it is the 6x6 map of the chapter's, without its empty edges."""
+    small = torch.zeros(12, 12)
+    for row, column in [(2, 4), (2, 6), (4, 6), (6, 4)]:
+        small[row, column : column + 3] = 1
+    for row, column in [(2, 8), (4, 6), (6, 4)]:
+        small[row : row + 3, column] = 1
+    wanted = pooling.max_pool2d(small[None, None])[0, 0, 1:5, 1:5]
+    drawn = widgets.PoolIt("x", picture="drawn 7")
+    assert torch.equal(drawn.maps([0, 0, 0])[3][0, 0].float(), wanted)
+
+
+@pytest.mark.parametrize(
+    "bad", [[1, 2], [9, 0, 0], [0, -9, 0], [0, 0, 91], [0.5, 0, 0], ["a", 0, 0]]
+)
+@pytest.mark.parametrize("trait", ["pose", "start"])
+def test_a_bad_pose_is_refused_and_the_old_one_stays(trait, bad):
+    figure = widgets.PoolIt("x", **{trait: [1, 2, 3]})
+    with pytest.raises(TraitError, match=trait):
+        setattr(figure, trait, bad)
+    assert getattr(figure, trait) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("trait", ["picture", "pooling"])
+def test_an_unknown_digit_or_pooling_is_refused(trait):
+    with pytest.raises(TraitError, match="'median'"):
+        widgets.PoolIt("x", **{trait: "median"})
+
+
+# Watch it learn
+
+
+WATCH = javascript("watch_it_learn")
+
+
+def test_the_browser_sees_what_the_classifier_saw():
+    """Recomputed from bytes and theta, it is what the training noted."""
+    torch.manual_seed(0)
+    network = networks.build("st-fcn-affine", "RTS")
+    torch.nn.init.normal_(network.transformer.localisation[1].last.weight, std=0.1)
+    watched, labels = torch.rand(5, 1, 42, 42), torch.zeros(5, dtype=torch.long)
+    digits = torch.rand(8, 1, 28, 28), torch.zeros(8, dtype=torch.long)
+    recipe = training.Recipe(8, batch=4)
+    history = training.train(
+        network, *digits, "RTS", recipe, (watched, labels), watched=watched, moments=2
+    )
+    start = 90.0, affine.identity().expand(5, 2, 3)
+    figure = widgets.WatchItLearn("x", watched, history, start)
+    pixels = np.frombuffer(figure.pixels, np.uint8).reshape(5, -1) / 255
+    thetas = np.frombuffer(figure.theta, "<f4").reshape(3, 5, 6)
+    assert np.ptp(thetas[1], axis=0).min() > 0.01  # each image has its own grid
+    for moment, warped in enumerate(history.warped, 1):
+        calls = [
+            [
+                {"data": list(p), "channels": 1, "height": 42, "width": 42},
+                theta.tolist(),
+                figure.side,
+                figure.pool,
+            ]
+            for p, theta in zip(pixels, thetas[moment], strict=True)
+        ]
+        seen = [image["data"] for image in run(WATCH, "straighten", calls)]
+        for wanted in (warped, figure.straightened(moment)):
+            off = torch.tensor(seen).view(5, 1, 28, 28) - wanted
+            assert off.abs().max() < 0.51 / 255  # a byte's rounding
+
+
+def test_shift_size_and_angle_are_read_as_in_the_chapter(generator):
+    matrices = torch.cat([theta(generator, 0.5).double() for _ in range(50)])
+    poses = run(WATCH, "pose", [[six(matrix), 42] for matrix in matrices])
+    (a, b, x), (c, d, y) = matrices.permute(1, 2, 0)
+    size = (a * d - b * c).abs().sqrt()
+    angle = torch.atan2(c - b, a + d).rad2deg()
+    for name, wanted in (
+        ("shift", 21 * torch.hypot(x, y)),
+        ("size", size),
+        ("angle", angle),
+    ):
+        assert [p[name] for p in poses] == pytest.approx(wanted.tolist())
+    turned = affine.compose(affine.translation(3 / 21, 4 / 21), affine.rotation(30.0))
+    turned = affine.compose(turned, affine.scaling(0.5))
+    (found,) = run(WATCH, "pose", [[six(turned), 42]])
+    assert found == pytest.approx({"shift": 5, "size": 0.5, "angle": 30}, rel=1e-5)
+
+
+def test_moments_stand_at_their_logarithm_and_the_first_one_before_them():
+    images = [0, 100, 1_000, 10_000]
+    zero, *places = run(WATCH, "along", [[images, n] for n in images])
+    assert zero == 0
+    assert places[-1] == 1
+    assert places[2] - places[1] == pytest.approx(places[1] - places[0])
+    assert 0 < places[0] < places[1] - places[0]
+
+
+def test_the_figure_holds_what_the_training_noted():
+    images, history, start = watched_training()
+    figure = widgets.WatchItLearn("x", images, history, start, moment=12, chosen=3)
+    assert figure.images == [0, *history.images]
+    assert figure.error == [90.0, *history.error]
+    thetas = np.frombuffer(figure.theta, "<f4").reshape(13, 16, 2, 3)
+    assert np.array_equal(thetas[0], start[1])
+    assert np.array_equal(thetas[12], history.theta[-1])
+    assert (figure.moment, figure.chosen) == (12, 3)
+
+
+@pytest.mark.parametrize("bad", [{"moment": 13}, {"moment": -1}, {"chosen": 16}])
+def test_a_moment_or_image_that_is_not_there_is_refused(bad):
+    (name,) = bad
+    with pytest.raises(TraitError, match=f"{name} to be from 0 to 1[25], but got"):
+        widgets.WatchItLearn("x", *watched_training(), **bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w, h, s: (w[:, 0], h, s), r"\(N, 1, S, S\), but got \(16, 42, 42\)"),
+        (lambda w, h, s: (w[..., 1:], h, s), r"but got \(16, 1, 42, 41\)"),
+        (lambda w, h, s: (w[:9], h, s), r"\(9, 2, 3\) for 9 images, but got \(16,"),
+        (lambda w, h, s: (w, h, (s[0], s[1][0])), r"but got \(2, 3\)"),
+        (lambda w, h, s: (w, training.History(), s), "without any theta"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        widgets.WatchItLearn("x", *change(*watched_training()))
+
+
+# Sample lens
+
+
+LENS = javascript("sample_lens")
+KERNELS = ("nearest", "bilinear", "bicubic")
+
+
+def sampled(image, x, y, mode):
+    """The package's values at (x, y), in pixels, and autograd's slopes per pixel."""
+    height, width = image.shape
+    size = torch.tensor([width, height])
+    grid = (2 * torch.stack([x, y], dim=-1) + 1) / size - 1
+    grid = grid[None, None].requires_grad_()
+    value = grid_sample(image[None, None], grid, mode, "zeros")
+    (slope,) = torch.autograd.grad(value.sum(), grid)
+    return value.flatten().detach(), *(slope * 2 / size).view(-1, 2).T
+
+
+def lens_points(generator, width, height):
+    """Random places, the lines through the centres and between them, and far outside.
+
+    Where the sides are powers of two, these lines are met exactly by the package, too.
+    """
+    span = torch.tensor([width + 6, height + 6])
+    free = torch.rand(200, 2, generator=generator).double() * span - 3
+    x, y = (torch.arange(-3.0, n + 3, 0.5).double() for n in (width, height))
+    lines = torch.cartesian_prod(x, y)
+    mixed = torch.stack([lines[:200, 0], free[:, 1]], dim=1)
+    other = torch.stack([free[:, 0], lines[:200, 1]], dim=1)
+    far = torch.tensor([[1e6, 1.0], [1.0, -1e6], [-50.5, 50.5]]).double()
+    return torch.cat([free, lines, mixed, other, far]).T
+
+
+@pytest.mark.parametrize("mode", KERNELS)
+def test_values_and_slopes_are_the_packages_also_on_the_lines(generator, mode):
+    image = torch.rand(4, 8, generator=generator).double()
+    x, y = lens_points(generator, 8, 4)
+    rows = image.tolist()
+    calls = [[rows, *place, mode] for place in zip(x.tolist(), y.tolist(), strict=True)]
+    reads = run(LENS, "sample", calls)
+    wanted = sampled(image, x, y, mode)
+    for name, values in zip(("value", "dx", "dy"), wanted, strict=True):
+        found = [read[name] for read in reads]
+        assert found == pytest.approx(values.tolist(), abs=1e-12)
+    moving = (wanted[1] != 0).any() and (wanted[2] != 0).any()
+    assert moving == (mode != "nearest")
+    lens = widgets.SampleLens("x", pixels=rows, mode=mode)
+    for values, ours in zip(wanted, lens.read(x, y), strict=True):
+        assert torch.allclose(values, ours, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", KERNELS)
+def test_the_neighbours_weights_sum_to_the_value(generator, mode):
+    image = torch.rand(5, 5, generator=generator).double()
+    x, y = torch.rand(2, 50, generator=generator).double() * 8 - 2
+    places = list(zip(x, y, strict=True))
+    calls = [[image.tolist(), *map(float, place), mode] for place in places]
+    kernel = {
+        "nearest": interpolation.integer_kernel,
+        "bilinear": interpolation.bilinear_kernel,
+        "bicubic": interpolation.bicubic_kernel,
+    }[mode]
+    for place, read in zip(places, run(LENS, "sample", calls), strict=True):
+        loops = interpolation.sample_with_loops(image, *place, kernel)
+        terms = read["terms"]
+        assert len(terms) == {"nearest": 1, "bilinear": 4, "bicubic": 16}[mode]
+        assert sum(term["weight"] for term in terms) == pytest.approx(1)
+        total = sum(term["weight"] * term["pixel"] for term in terms)
+        assert total == pytest.approx(loops.item(), abs=1e-12)
+        for term in terms:
+            m, n = term["column"], term["row"]
+            inside = 0 <= m < 5 and 0 <= n < 5
+            assert term["pixel"] == (image[int(n), int(m)] if inside else 0)
+
+
+@pytest.mark.parametrize("mode", KERNELS)
+def test_the_picture_is_the_warped_patch(generator, mode):
+    image = torch.rand(4, 8, generator=generator).double()
+    (made,) = run(LENS, "surface", [[image.tolist(), mode]])
+    wanted = warp(image[None, None], affine.identity(), (128, 256), mode)
+    assert [made[k] for k in ("channels", "height", "width")] == [1, 128, 256]
+    assert made["data"] == pytest.approx(wanted.flatten().tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize("mode", KERNELS)
+def test_curves_jump_only_where_the_kernel_does(generator, mode):
+    """Nearest in its value, between the centres; bilinear in its slope, on them."""
+    image = torch.rand(4, 8, generator=generator).double()
+    (curve,) = run(LENS, "pieces", [[image.tolist(), 1.3, mode]])
+    assert [len(curve), curve[0][0]["x"], curve[-1][-1]["x"]] == pytest.approx(
+        [16, -0.5, 7.5]
+    )
+    jumps = {"value": set(), "dx": set()}
+    for before, after in zip(curve[:-1], curve[1:], strict=True):
+        for name, places in jumps.items():
+            if abs(after[0][name] - before[-1][name]) > 1e-4:
+                places.add(round(2 * after[0]["x"]) / 2)
+    centres, between = set(range(8)), {m + 0.5 for m in range(7)}
+    assert jumps["value"] == (between if mode == "nearest" else set())
+    assert jumps["dx"] == (centres if mode == "bilinear" else set())
+
+
+def test_halves_are_rounded_as_in_pytorch():
+    places = torch.arange(-4, 4, 0.25)
+    wanted = places.round().tolist()
+    assert run(LENS, "round", [[v] for v in places.tolist()]) == wanted
+
+
+def test_the_lens_shows_the_cats_pixels():
+    grey = cat_photo().mean(1)[0, 100:105, 166:171]
+    shown = torch.tensor(widgets.SampleLens("x").pixels)
+    assert (shown - grey).abs().max() <= 0.0051
+    assert shown.max() > shown.min() + 0.5  # a glint
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"point": [1.0]}, "two finite numbers"),
+        ({"point": [1.0, float("nan")]}, "two finite numbers"),
+        ({"pixels": [[0.1, 0.2]]}, r"rows of length \[2\]"),
+        ({"pixels": [[0.1], [0.2]]}, r"rows of length \[1, 1\]"),
+        ({"pixels": [[0.1, 0.2], [0.3]]}, r"rows of length \[2, 1\]"),
+        ({"pixels": [[0.1, 0.2], [0.3, 1.1]]}, "from 0 to 1, but got"),
+        ({"pixels": [[0.1, 0.2], [0.3, float("nan")]]}, "from 0 to 1, but got"),
+        ({"mode": "cubic"}, "nearest"),
+    ],
+)
+def test_a_lens_refuses_what_it_cannot_show(bad, message):
+    with pytest.raises(TraitError, match=message):
+        widgets.SampleLens("x", **bad)
+    lens = widgets.SampleLens("x")
+    ((name, value),) = bad.items()
+    before = getattr(lens, name)
+    with pytest.raises(TraitError, match=message):
+        setattr(lens, name, value)
+    assert getattr(lens, name) == before
+
+
+@pytest.mark.parametrize("mode", KERNELS)
+def test_the_lens_draws_its_curves_from_the_kernel(mode):
+    figure = widgets.SampleLens("x", mode=mode, point=[2.5, 1.0]).still()
+    *_, values, rates = figure.axes
+    drawn = np.concatenate([line.get_ydata() for line in rates.lines[:-1]])
+    assert (abs(drawn).max() > 0.2) == (mode != "nearest")
+    x, y = (torch.tensor([v]).double() for v in (2.5, 1.0))
+    wanted = widgets.SampleLens("x", mode=mode).read(x, y)
+    for ax, value in zip((values, rates), wanted, strict=False):
+        assert ax.lines[-1].get_ydata() == pytest.approx(value.item())
+    plt.close(figure)
+
+
+# Inside a spatial transformer
+
+
+INSIDE = javascript("inside_transformer")
+FOUR = list(inside_transformer.RANGES)
+PAIRS = widgets.InsideTransformer.pair.values
+RADIANS = torch.tensor([torch.pi / 180, 1, 1, 1], dtype=torch.double)
+
+
+def as_data(image):
+    """An image of shape (1, C, H, W), as JavaScript has it."""
+    _, channels, height, width = image.shape
+    data = image.double().flatten().tolist()
+    return {"data": data, "channels": channels, "height": height, "width": width}
+
+
+def positions(pair):
+    return [FOUR.index(name) for name in pair.split(" and ")]
+
+
+def ranges():
+    return list(inside_transformer.RANGES.values())
+
+
+def four_at_random(generator, n):
+    low, high = torch.tensor(ranges(), dtype=torch.double).T
+    return low + (high - low) * torch.rand(n, 4, generator=generator).double()
+
+
+def test_loss_and_gradient_are_autograds(generator):
+    """For every parameter, on images and targets of any shape, outside them too."""
+    calls, wanted = [], []
+    for parameters in four_at_random(generator, 60):
+        image = torch.rand(1, 1, 5, 7, generator=generator).double()
+        target = torch.rand(1, 1, 6, 4, generator=generator).double()
+        calls.append([as_data(image), as_data(target), parameters.tolist()])
+        parameters.requires_grad_()
+        matrix = inside_transformer.four_numbers(parameters[None])
+        grid = affine.affine_grid(matrix, (1, 1, 6, 4))
+        loss = (grid_sample(image, grid) - target).square().mean()
+        loss.backward()
+        wanted.append((loss.item(), (parameters.grad / RADIANS).tolist()))
+    found = run(INSIDE, "lossAndGradient", calls)
+    assert max(abs(g) for _, gradient in wanted for g in gradient) > 0.1
+    for ours, (loss, gradient) in zip(found, wanted, strict=True):
+        assert ours["loss"] == pytest.approx(loss, abs=1e-12)
+        assert ours["gradient"] == pytest.approx(gradient, abs=1e-12)
+
+
+def test_on_whole_pixels_the_slope_is_the_right_one(generator):
+    """The identity on a side of 4 pixels: every point falls exactly on a pixel."""
+    image = torch.rand(1, 1, 4, 4, generator=generator).double()
+    target = torch.rand(1, 1, 4, 4, generator=generator).double()
+    shift = torch.zeros(2, dtype=torch.double).requires_grad_()
+    loss = (warp(image, affine.translation(*shift[:, None])) - target).square().mean()
+    loss.backward()
+    call = [as_data(image), as_data(target), [0, 1, 0, 0]]
+    (ours,) = run(INSIDE, "lossAndGradient", [call])
+    assert ours["gradient"][2:] == pytest.approx(shift.grad.tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize("picture", widgets.InsideTransformer.picture.values)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_map_is_the_packages_loss(pair, picture):
+    figure = widgets.InsideTransformer("x", picture=picture, pair=pair)
+    known = torch.tensor([figure.parameters], dtype=torch.double)
+    target = warp(
+        figure.image().double(), inside_transformer.four_numbers(known), (28, 28)
+    )
+    n, (i, j) = 7, positions(pair)
+    call = [as_data(figure.image()), as_data(target), known[0].tolist(), [i, j]]
+    rows = run(INSIDE, "lossRow", [[*call, ranges(), n, row] for row in range(n)])
+    grid = known.repeat(n * n, 1)
+    across, down = (torch.linspace(*ranges()[k], n).double() for k in (i, j))
+    grid[:, i], grid[:, j] = across.repeat(n), down.repeat_interleave(n)
+    wanted = figure.loss(grid).view(n, n)
+    assert wanted.max() > 0.05
+    assert torch.tensor(rows).double() == pytest.approx(wanted.numpy(), abs=1e-7)
+
+
+@pytest.mark.parametrize("picture", widgets.InsideTransformer.picture.values)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_descent_is_autograds(pair, picture):
+    figure = widgets.InsideTransformer(
+        "x", picture=picture, pair=pair, steps=12, rate=0.05
+    )
+    wanted = figure.path()
+    known = torch.tensor([figure.parameters], dtype=torch.double)
+    matrix = inside_transformer.four_numbers(known)
+    target = warp(figure.image().double(), matrix, (28, 28))
+    call = [as_data(figure.image()), as_data(target), wanted[0].tolist()]
+    (found,) = run(INSIDE, "descend", [[*call, positions(pair), 0.05, 12]])
+    found = torch.tensor(found, dtype=torch.double)
+    assert torch.allclose(found, wanted, atol=1e-7)
+    moved = wanted[-1] != wanted[0]
+    assert moved.tolist() == [k in positions(pair) for k in range(4)]
+    held = [k for k in range(4) if k not in positions(pair)]
+    assert torch.equal(wanted[0, held], known[0, held])
+
+
+@pytest.mark.parametrize(
+    ("pair", "start", "rate", "end"),
+    [
+        ("tx and ty", {"tx": 0.5, "ty": -0.45}, 0.3, "target"),
+        ("tx and ty", {"tx": -0.15, "ty": 0.2}, 0.3, "target"),
+        ("tx and ty", {"tx": 0.5, "ty": 0.2}, 0.3, "false valley"),
+        ("tx and ty", {"tx": -1.4, "ty": -1.4}, 0.3, "no slope"),
+        ("tx and ty", {"tx": -0.7, "ty": 0.1}, 0.3, "away"),
+        ("tx and ty", {"tx": 0.15, "ty": -0.15}, 2, "no rest"),
+        ("tx and ty", {"tx": 0.3, "ty": 0.1}, 2, "no rest"),
+        ("tx and angle", {"tx": 0.4, "angle": -80}, 0.3, "target"),
+        ("tx and angle", {"tx": 0.2, "angle": 150}, 0.3, "false valley"),
+    ],
+)
+def test_descent_ends_where_the_chapter_says(pair, start, rate, end):
+    figure = widgets.InsideTransformer("x", pair=pair)
+    figure.start = [
+        start.get(name, v) for name, v in zip(FOUR, figure.start, strict=True)
+    ]
+    images = as_data(figure.image()), as_data(figure.target())
+    first = figure.path()[0].tolist()
+    (path,) = run(INSIDE, "descend", [[*images, first, positions(pair), rate, 100]])
+    (last,) = run(INSIDE, "lossAndGradient", [[*images, path[-1]]])
+    path = torch.tensor(path, dtype=torch.double) * RADIANS
+    off = (path - torch.tensor(figure.parameters) * RADIANS).abs().amax(1)
+    away = off[-1] - off[0]
+    if end == "no slope":
+        assert torch.equal(path[0], path[-1])
+    elif end == "target":
+        assert off[-20:].max() < 0.05
+        assert away < -0.2
+    elif end == "no rest":
+        assert off[-20:].max() > 0.2
+    else:
+        assert (path[-20:] - path[-1]).abs().max() < 0.05
+        assert last["loss"] > 0.01
+        assert (away > 0.1) == (end == "away")
+
+
+def test_contours_lie_where_the_values_are(generator):
+    n, level = 6, 0.55
+    values = torch.rand(n, n, generator=generator).double()
+    (pieces,) = run(INSIDE, "contour", [[values.flatten().tolist(), n, level]])
+    assert len(pieces) > 10
+    for piece in pieces:
+        assert len(piece) == 2
+        for x, y in piece:  # on an edge of a cell, or on its diagonal
+            near = {(math.floor(y), math.floor(x)), (math.ceil(y), math.ceil(x))}
+            (i, j), (k, m) = min(near), max(near)
+            share = max(y - i, x - j)
+            between = (1 - share) * values[i, j] + share * values[k, m]
+            assert between == pytest.approx(level)
+    ends = Counter(tuple(np.round(end, 9)) for piece in pieces for end in piece)
+    for (x, y), count in ends.items():  # a line ends only on the frame
+        assert count == 2 or {x, y} & {0.0, n - 1.0}
+    flat = [0.5] * 9
+    assert run(INSIDE, "contour", [[flat, 3, 0.4], [flat, 3, 0.6]]) == [[], []]
+
+
+def test_contours_stand_at_round_steps():
+    cases = {0.0064: 0.01, 0.0315: 0.05, 0.011: 0.02, 0.2: 0.2, 7.0: 10.0}
+    found = run(INSIDE, "roundStep", [[value] for value in cases])
+    assert found == pytest.approx(list(cases.values()))
+
+
+def test_the_transformer_shows_the_pictures_that_the_browser_gets():
+    figure, start = widgets.InsideTransformer("x"), 0
+    for name, *shape in figure.shapes:
+        figure.picture = name
+        size = math.prod(shape)
+        sent = torch.tensor(list(figure.pixels[start : start + size])).view(1, *shape)
+        assert torch.equal(sent / 255, figure.image())
+        assert figure.image().std() > 0.1
+        start += size
+    assert start == len(figure.pixels)
+
+
+def test_the_known_parameters_set_the_digit_upright():
+    """What the chapter says: the digit was turned, shrunk and moved, and is undone."""
+    figure = widgets.InsideTransformer("x")
+    upright = load_digits().test_images[:1]
+    before = (figure.image() - upright).square().mean()
+    assert (figure.target() - upright).square().mean() < 0.15 * before
+
+
+@pytest.mark.parametrize("part", ["one pass", "descent"])
+def test_the_still_picture_shows_the_part(part):
+    figure = widgets.InsideTransformer("x", part=part, steps=3).still()
+    titles = [ax.get_title() for ax in figure.axes]
+    assert len(titles) == 4
+    if part == "descent":
+        loss = widgets.InsideTransformer("x", steps=3)
+        loss = loss.loss(loss.path()[-1:]).item()
+        assert titles[2] == f"output, loss {loss:.4f}"
+        assert len(figure.axes[0].lines[0].get_xdata()) == 4
+    else:
+        assert len(figure.axes[1].lines[0].get_xdata()) == 12 * 12
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"parameters": [0.0, 1.0, 0.0]}, "parameters to be angle, scale, tx and ty"),
+        ({"parameters": [0.0, 0.1, 0.0, 0.0]}, r"but got \[0.0, 0.1, 0.0, 0.0\]"),
+        ({"start": [float("nan"), 1.0, 0.0, 0.0]}, "start to be angle"),
+        ({"start": [181.0, 1.0, 0.0, 0.0]}, r"'angle': \[-180.0, 180.0\]"),
+        ({"follow": [0.0]}, "x and y from -1 to 1"),
+        ({"follow": [0.0, 1.5]}, "x and y from -1 to 1"),
+        ({"rate": 0.0}, "from 0.01 to 3, but got 0.0"),
+        ({"rate": float("nan")}, "but got nan"),
+        ({"size": 3}, "3"),
+        ({"size": 65}, "65"),
+        ({"steps": 101}, "101"),
+        ({"stage": 5}, "5"),
+        ({"picture": "dog"}, "dog"),
+        ({"pair": "tx and scale"}, "tx and scale"),
+        ({"part": "ascent"}, "ascent"),
+    ],
+)
+def test_a_transformer_refuses_what_it_cannot_show(bad, message):
+    with pytest.raises(TraitError, match=message):
+        widgets.InsideTransformer("x", **bad)
+    figure = widgets.InsideTransformer("x")
+    ((name, value),) = bad.items()
+    before = getattr(figure, name)
+    with pytest.raises(TraitError, match=message):
+        setattr(figure, name, value)
+    assert getattr(figure, name) == before
+
+
+# Draw and straighten
+
+
+DRAW_NET = javascript("draw_and_straighten")
+# The weights travel to Node as numbers; the figure gets them as bytes.
+WITH_WEIGHTS = """
+const from = (bytes) => readWeights(Uint8Array.from(bytes));
+export const tensors = (bytes) => from(bytes);
+export const answers = (bytes, images) => images.map((data) =>
+  forward(from(bytes), { data, channels: 1, height: 42, width: 42 }));
+"""
+
+
+@pytest.fixture(scope="module")
+def drawing_net():
+    """The trained network; it has no part in bfloat16, so its numbers are exact."""
+    return draw_and_straighten.trained_network()
+
+
+def on_record():
+    return list(draw_and_straighten.WEIGHTS.read_bytes())
+
+
+def poses(generator, count):
+    low, high = torch.tensor([[-90, 0.5, -10, -10], [90, 1.5, 10, 10]])
+    drawn = low + (high - low) * torch.rand(count, 4, generator=generator)
+    return [
+        dict(zip(("angle", "scale", "x", "y"), row, strict=True))
+        for row in drawn.tolist()
+    ]
+
+
+def test_half_precision_is_read_as_pytorch_reads_it():
+    bits = torch.arange(2**16)
+    numbers = bits.to(torch.uint16).view(torch.float16).double()
+    finite = numbers.isfinite()
+    read = run(DRAW_NET, "half", [[b] for b in bits[finite].tolist()])
+    assert read == numbers[finite].tolist()
+
+
+def test_every_weight_is_read():
+    wanted = load_file(draw_and_straighten.WEIGHTS)
+    (read,) = run(DRAW_NET + WITH_WEIGHTS, "tensors", [[on_record()]])
+    assert read.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert read[name]["shape"] == list(tensor.shape)
+        assert read[name]["data"] == tensor.flatten().tolist()
+
+
+def test_the_network_is_pytorchs(drawing_net, generator):
+    """On noise and on distorted digits: theta, what the classifier sees, the scores."""
+    digits = load_digits().test_images[:20]
+    images = torch.cat(
+        [
+            torch.rand(10, 1, 42, 42, generator=generator),
+            distort(digits, "RTS", generator),
+            torch.zeros(1, 1, 42, 42),
+        ]
+    )
+    with torch.inference_mode():
+        straight, theta = drawing_net.straighten(images)
+        scores = drawing_net(images)
+    call = [on_record(), images.flatten(1).tolist()]
+    (answers,) = run(DRAW_NET + WITH_WEIGHTS, "answers", [call])
+    for name, wanted in (("theta", theta), ("straight", straight), ("scores", scores)):
+        read = [a[name]["data"] if name == "straight" else a[name] for a in answers]
+        difference = torch.tensor(read) - wanted.flatten(1)
+        assert difference.abs().max() < 1e-3
+    shares = run(DRAW_NET, "softmax", [[answer["scores"]] for answer in answers])
+    assert torch.allclose(torch.tensor(shares), scores.softmax(1), atol=1e-3)
+
+
+def test_the_digit_is_placed_as_in_the_set_rts(generator):
+    digits = load_digits().test_images[:12]
+    state = generator.get_state()
+    wanted = distort(digits, "RTS", generator)
+    generator.set_state(state)
+    ranges = {"angle": (-45, 45), "scale": (0.7, 1.2), "x": (-7, 7), "y": (-7, 7)}
+    drawn = {
+        name: uniform(*span, 12, generator).tolist() for name, span in ranges.items()
+    }
+    for i, digit in enumerate(digits):
+        pose = {name: values[i] for name, values in drawn.items()}
+        drawing = {
+            "channels": 1,
+            "height": 28,
+            "width": 28,
+            "data": digit.flatten().tolist(),
+        }
+        (placed,) = run(DRAW_NET, "place", [[drawing, pose]])
+        assert placed["data"] == pytest.approx(wanted[i].flatten().tolist(), abs=1e-5)
+        twin = widgets.DrawAndStraighten(
+            "x", drawing=(255 * digit).round().byte().numpy().tobytes(), **pose
+        )
+        assert (twin.image() - wanted[i]).abs().max() < 0.51 / 255 + 1e-5
+
+
+def test_the_box_and_its_handles_lie_on_the_digit(generator):
+    """The box has the 20 pixels that MNIST's digits fill, of the drawing's 28."""
+    for pose in poses(generator, 30):
+        corner, top = run(DRAW_NET, "onCanvas", [[pose, [1, 0.5]], [pose, [0, -1]]])
+        turn = 42 / 28 / pose["scale"] * affine.rotation(pose["angle"])
+        there = affine.translation(-pose["x"] / 21, -pose["y"] / 21)
+        back = affine.compose(turn, there)[0]  # from the canvas to the drawing
+        for point, wanted in ((corner, (20, 10)), (top, (0, -20))):
+            in_drawing = back @ torch.tensor([*point, 1])
+            assert (28 * in_drawing).tolist() == pytest.approx(wanted, abs=1e-3)
+        (found,) = run(DRAW_NET, "withTop", [[pose, top]])
+        assert found["angle"] == pytest.approx(pose["angle"])
+        assert found["scale"] == pytest.approx(pose["scale"])
+
+
+def test_the_handles_give_what_the_sliders_can_show():
+    wild = {"angle": -135.2, "scale": 9, "x": 3.3, "y": -12}
+    fine = {"angle": 12.4, "scale": 0.777, "x": -0.2, "y": 0.3}
+    assert run(DRAW_NET, "allowed", [[wild], [fine]]) == [
+        {"angle": -90, "scale": 1.5, "x": 3.5, "y": -10},
+        {"angle": 12, "scale": 0.78, "x": 0, "y": 0.5},
+    ]
+
+
+def test_the_transformer_straightens_digits_it_has_never_met(drawing_net, generator):
+    """The bundled digits are not MNIST's: other writers, other pens."""
+    data = load_digits()
+    state = generator.get_state()
+    images = distort(data.test_images, "RTS", generator)
+    generator.set_state(state)
+    angle = uniform(-45, 45, len(images), generator)
+    with torch.inference_mode():
+        straight, theta = drawing_net.straighten(images)
+        answers = drawing_net(images).argmax(1)
+    found = torch.atan2(theta[:, 1, 0], theta[:, 0, 0]).rad2deg()
+    assert torch.corrcoef(torch.stack([angle, found]))[0, 1] < -0.8
+    assert (answers == data.test_labels).float().mean() > 0.8
+
+
+def test_the_first_digit_and_all_that_stand_ready_are_read_rightly(drawing_net):
+    figure = widgets.DrawAndStraighten("x")
+    assert len(set(figure.labels)) == len(figure.labels) >= 3
+    assert figure.drawing == figure.ready[:784]
+    for i, label in enumerate(figure.labels):
+        figure.drawing = figure.ready[784 * i : 784 * (i + 1)]
+        with torch.inference_mode():
+            assert drawing_net(figure.image()[None]).argmax() == label
+
+
+def test_the_record_names_this_network(drawing_net):
+    record = json.loads((CHAPTERS / "recorded" / "drawing-net.json").read_text())
+    count = sum(weights.numel() for weights in drawing_net.parameters())
+    assert record["weights"] == count
+    content = draw_and_straighten.WEIGHTS.read_bytes()
+    assert record["sha256"] == sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"drawing": bytes(100)}, "784 bytes.*got 100"),
+        ({"angle": 91}, "angle to be from -90 to 90, but got 91"),
+        ({"scale": 0.1}, "from 0.5 to 1.5, but got 0.1"),
+        ({"x": float("nan")}, "x to be from -10 to 10, but got nan"),
+        ({"y": -11}, "y to be from -10 to 10, but got -11"),
+    ],
+)
+def test_a_bad_drawing_or_pose_is_refused_and_the_old_one_stays(bad, message):
+    figure = widgets.DrawAndStraighten("x")
+    ((name, value),) = bad.items()
+    before = getattr(figure, name)
+    with pytest.raises(TraitError, match=message):
+        setattr(figure, name, value)
+    assert getattr(figure, name) == before

@@ -126,10 +126,10 @@ def fingerprint(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> s
     for source in sources:
         digest.update(source.encode() + b"\0")
     for path in reachable_modules([plain_python(s) for s in sources], package_dir):
-        code = path.read_text("utf-8")
+        content = path.read_bytes()
         if path.suffix == ".py":
-            code = without_docstrings(code)
-        digest.update(path.name.encode() + b"\0" + code.encode())
+            content = without_docstrings(content.decode()).encode()
+        digest.update(path.name.encode() + b"\0" + content)
     return digest.hexdigest()
 
 

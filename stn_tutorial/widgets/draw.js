@@ -197,6 +197,21 @@ export class Stage {
     this.context.fill();
   }
 
+  /** Write a few words, in the middle of their height at a point; halo: round them. */
+  text(words, point, { colour = "#444", align = "center", halo } = {}) {
+    this.context.font = "13px sans-serif";
+    this.context.textAlign = align;
+    this.context.textBaseline = "middle";
+    if (halo) {
+      this.context.setLineDash([]);
+      this.context.lineWidth = 4;
+      this.context.strokeStyle = halo;
+      this.context.strokeText(words, ...this.place(point));
+    }
+    this.context.fillStyle = colour;
+    this.context.fillText(words, ...this.place(point));
+  }
+
   /** Draw how a map bends the lines of a frame; the frame's first corner has a dot. */
   grid(map, colour = COLOURS.grid, lines = 8) {
     const along = Array.from({ length: 17 }, (_, i) => i / 8 - 1);
@@ -212,8 +227,8 @@ export class Stage {
   /**
    * Add a point that can be dragged, or moved by the arrow keys.
    *
-   * get: where it is; set: where it shall be; step: of an arrow key (with Shift, a
-   * tenth). Call `update` after every change.
+   * get: where it is; set: where it shall be; step: of an arrow key, a number or a
+   * function (with Shift, a tenth). Call `update` after every change.
    */
   handle(label, colour, { get, set, step = 0.05 }) {
     const button = element("button", { type: "button", class: "stn-handle" });
@@ -241,7 +256,8 @@ export class Stage {
       event.preventDefault();
       event.stopPropagation();
       const [x, y] = get();
-      const length = event.shiftKey ? step / 10 : step;
+      const full = typeof step === "function" ? step() : step;
+      const length = event.shiftKey ? full / 10 : full;
       set([x + way[0] * length, y + way[1] * length]);
     });
     this.handles.push(() => {

@@ -1,0 +1,168 @@
+"""The results on record: whole, of one recipe, and what chapter 6 says of them."""
+
+import json
+import re
+from pathlib import Path
+from statistics import mean
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from stn_tutorial.networks import build
+
+CHAPTERS = Path(__file__).parents[1] / "chapters"
+RECORDED = CHAPTERS / "recorded"
+TABLE = RECORDED / "table1"
+RECORDS = {path.stem: json.loads(path.read_text()) for path in TABLE.glob("*.json")}
+KEPT = RECORDED / "st-cnn-affine-RTS.safetensors"
+SETS = ["R", "RTS", "P", "E", "TC"]
+SIDES = dict(zip(SETS, [28, 42, 28, 28, 60], strict=True))
+# The paper's table 1 and its text on TC: test error in per cent.
+PAPER = {
+    "fcn": [2.1, 5.2, 3.1, 3.2, 13.2],
+    "cnn": [1.2, 0.8, 1.5, 1.4, 3.5],
+    "st-fcn-affine": [1.2, 0.8, 1.5, 2.7, 2.0],
+    "st-fcn-projective": [1.3, 0.9, 1.4, 2.6],
+    "st-fcn-tps": [1.1, 0.8, 1.4, 2.4],
+    "st-cnn-affine": [0.7, 0.5, 0.8, 1.2, 1.7],
+    "st-cnn-projective": [0.8, 0.6, 0.8, 1.3],
+    "st-cnn-tps": [0.7, 0.5, 0.8, 1.1],
+}
+
+
+def chapter(start: str):
+    (path,) = CHAPTERS.glob(f"{start}-*.ipynb")
+    return nbformat.read(path, as_version=4)
+
+
+def printed(notebook) -> str:
+    """What the notebook's cells have printed or shown as text."""
+    texts = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            texts.append(output.get("text", ""))
+            data = output.get("data", {})
+            texts += [data.get("text/markdown", ""), data.get("text/plain", "")]
+    return "\n".join(texts)
+
+
+# The records
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_a_record_is_whole_and_follows_the_protocol(name):
+    record = RECORDS[name]
+    model, distortion, seed = (record[k] for k in ("model", "distortion", "seed"))
+    assert name == f"mnist-{model}-{distortion}-seed{seed}"
+    assert record["images_seen"] <= 38_400_000 // 10  # a tenth of the paper's
+    batch, images = record["recipe"]["batch"], record["recipe"]["images"]
+    assert record["images_seen"] == images // batch * batch
+    assert record["test_images"] == 4 * 10_000
+    wrong = record["error"] / 100 * record["test_images"]
+    assert wrong == pytest.approx(round(wrong), abs=1e-6)
+    network = build(model, distortion)
+    assert record["weights"] == sum(p.numel() for p in network.parameters())
+    assert record["weights"] <= 440_000
+    assert record["curve"]["images"][-1] == record["images_seen"]
+    assert {len(values) for values in record["curve"].values()} == {16}
+    assert set(record["versions"]) == {"python", "torch", "stn-tutorial"}
+
+
+def test_all_runs_share_one_recipe_but_for_the_number_of_images():
+    recipes = [{**r["recipe"], "images": None} for r in RECORDS.values()]
+    assert all(recipe == recipes[0] for recipe in recipes)
+    for family, images in (("fcn", 3_840_000), ("cnn", 1_536_000)):
+        seen = {r["images_seen"] for r in RECORDS.values() if family in r["model"]}
+        assert seen == {images}
+
+
+def test_pictures_stand_beside_the_first_seed_of_each_transformer():
+    wanted = {n for n in RECORDS if "-st-" in n and n.endswith("seed0")}
+    assert {path.stem for path in TABLE.glob("*.png")} == wanted
+    for name in wanted:
+        side = SIDES[RECORDS[name]["distortion"]]
+        with Image.open(TABLE / f"{name}.png") as picture:
+            assert picture.size == (12 * side, 2 * side)
+
+
+# The kept network
+
+
+def test_the_kept_weights_make_the_recorded_picture():
+    """Its upper row, through the network, gives its lower row."""
+    with safe_open(KEPT, "pt") as file:
+        assert file.metadata() == {
+            "data": "mnist",
+            "model": "st-cnn-affine",
+            "distortion": "RTS",
+        }
+    assert KEPT.stat().st_size < 1_000_000
+    network = build("st-cnn-affine", "RTS").eval()
+    network.load_state_dict(load_file(KEPT))
+    pixels = np.array(Image.open(TABLE / "mnist-st-cnn-affine-RTS-seed0.png"))
+    above, below = pixels.reshape(2, 42, 12, 42).transpose(0, 2, 1, 3)
+    with torch.inference_mode():
+        images = torch.tensor(above / 255).float()[:, None]
+        straight, theta = network.straighten(images)
+    # Grey values in steps of 1/255, and weights in half precision, stand between them.
+    recorded = below[:, 7:35, 7:35] / 255
+    difference = np.abs(straight[:, 0].numpy() - recorded)
+    assert difference.max() < 0.1
+    assert difference.mean() < 0.005
+    recorded_theta = torch.tensor(RECORDS["mnist-st-cnn-affine-RTS-seed0"]["theta"])
+    assert (theta - recorded_theta).abs().max() < 0.02
+    still = torch.nn.functional.interpolate(images, (28, 28), mode="area")
+    assert np.abs(still[:, 0].numpy() - recorded).mean() > 10 * difference.mean()
+
+
+# Chapter 6
+
+
+def test_the_table_in_the_chapter_is_the_table_on_record():
+    lines = [
+        [cell.strip() for cell in line[1:-1].split("|")]
+        for line in printed(chapter("06")).splitlines()
+        if line.startswith("|")
+    ]
+    assert lines[0][1:] == SETS
+    shown = {
+        (model, name): cell
+        for model, *row in lines[2:]
+        for name, cell in zip(SETS, row, strict=True)
+        if cell
+    }
+    errors = {}
+    for r in RECORDS.values():
+        errors.setdefault((r["model"], r["distortion"]), []).append(r["error"])
+    assert shown.keys() == errors.keys()
+    for (model, name), cell in shown.items():
+        ours = mean(errors[model, name])
+        numbers = [float(number) for number in re.findall(r"\d+\.\d+", cell)]
+        assert numbers[0] == pytest.approx(ours, abs=0.00501)
+        spread = len(errors[model, name]) > 1
+        assert ("±" in cell) == spread
+        if spread:
+            deviation = np.std(errors[model, name], ddof=1)
+            assert numbers[1] == pytest.approx(deviation, abs=0.00501)
+        if model in PAPER:
+            paper = PAPER[model][SETS.index(name)]
+            assert numbers[-1] == paper
+            assert cell.startswith("**") == (ours <= paper)
+
+
+def test_the_prose_of_the_chapter_gives_no_other_numbers():
+    """Each decimal fraction there was printed by a cell, or is the paper's."""
+    notebook = chapter("06")
+    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    prose = prose[prose.index("## The two tables") :]
+    known = set(re.findall(r"\d+\.\d+", printed(notebook)))
+    known |= {str(error) for row in PAPER.values() for error in row} | {"38.4"}
+    prose = re.sub(r"\]\([^)]*\)|`[^`]*`|Exercise 6\.\d|section 4\.1", "", prose)
+    said = set(re.findall(r"\d+\.\d+", prose))
+    assert said
+    assert said <= known
