@@ -976,8 +976,6 @@ def test_the_map_is_dark_where_the_loss_is_small(descent, picture):
 
 @pytest.fixture
 def drawing(web):
-    if "fig-06-draw" not in FIGURES:
-        pytest.skip("no chapter has saved fig-06-draw")
     figure = open_figure(web, "fig-06-draw")
     figure.get_by_role("button", name="upright").click()
     return figure

@@ -1076,3 +1076,16 @@ def test_a_bad_drawing_or_pose_is_refused_and_the_old_one_stays(bad, message):
     with pytest.raises(TraitError, match=message):
         setattr(figure, name, value)
     assert getattr(figure, name) == before
+
+
+@pytest.mark.parametrize(("angle", "right"), [(45, 4), (60, 4), (90, 2)])
+def test_the_ready_digits_are_read_as_far_as_chapter_6_says(drawing_net, angle, right):
+    digits = load_digits()
+    read = 0
+    for index in draw_and_straighten.READY:
+        drawing = (255 * digits.test_images[index]).round().byte().numpy().tobytes()
+        figure = widgets.DrawAndStraighten("x", drawing=drawing, angle=angle, x=0, y=0)
+        with torch.inference_mode():
+            answer = drawing_net(figure.image()[None]).argmax().item()
+        read += answer == digits.test_labels[index].item()
+    assert read == right

@@ -6,8 +6,8 @@ makes the transformer straighten them. A compact CNN can read turned ones too, a
 leaves them turned; but it errs less. So the transformer is trained before an FCN; then
 it stays as it is, and the CNN learns to read what it gives.
 
-It takes ten minutes of one core. All choices were made on the last 5,000 training digits
-and on the bundled ones; MNIST's test digits are met once.
+It takes about ten minutes of one core. All choices were made on the last 5,000 training
+digits and on the bundled ones; MNIST's test digits are met once.
 """
 
 import json
