@@ -167,6 +167,19 @@ def test_dragging_the_centre_shifts_the_grid(web, playground):
     assert read_theta(playground) == pytest.approx(wanted, abs=0.02)
 
 
+def test_a_finger_drags_like_a_mouse(web, playground):
+    stage = playground.locator(".stn-panels .stn-stage").first.bounding_box()
+    box = shown(playground, "centre of the grid").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    unit = stage["width"] / 3.2
+    finger = web.tab.context.new_cdp_session(web.tab)
+    for kind, right in (("Start", 0), ("Move", 0.2), ("Move", 0.4), ("End", None)):
+        points = [] if right is None else [{"x": x + right * unit, "y": y}]
+        task = {"type": f"touch{kind}", "touchPoints": points}
+        finger.send("Input.dispatchTouchEvent", task)
+    assert read_theta(playground) == pytest.approx([1, 0, 0.4, 0, 1, 0], abs=0.02)
+
+
 def test_keys_move_a_handle(web, playground):
     shown(playground, "centre of the grid").focus()
     web.tab.keyboard.press("ArrowRight")
