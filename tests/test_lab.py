@@ -72,7 +72,8 @@ def tab(browser: BrowserContext) -> Iterator[Page]:
 def run_cell(tab: Page, number: int) -> None:
     """Run a cell, each in its turn, and wait until it has ended."""
     cell = tab.locator(".jp-CodeCell").nth(number)
-    cell.locator(".jp-InputArea-editor").click()
+    cell.locator(".cm-content").click()
+    expect(cell.locator(".cm-content")).to_be_focused()
     tab.keyboard.press("Control+Enter")
     prompt = cell.locator(".jp-InputArea-prompt")
     expect(prompt).to_have_text(f"[{number + 1}]:", timeout=60_000)
@@ -82,6 +83,8 @@ def test_hand_and_python_move_the_same_figure(lab: str, tab: Page) -> None:
     errors = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto(lab)
+    kernel = tab.locator(".jp-Notebook-ExecutionIndicator")
+    expect(kernel).to_have_attribute("data-status", "idle", timeout=120_000)
     run_cell(tab, 0)
     figure = tab.locator(".stn-figure")
     numbers = figure.locator(".stn-matrix input[type=number]")
