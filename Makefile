@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CHAPTERS := $(wildcard chapters/*.ipynb)
 SITE := _build/html/index.html
-BROWSER_TESTS := tests/test_site.py tests/test_touch.py tests/test_lab.py
+SITE_TESTS := tests/test_site.py tests/test_touch.py
 
 # One thread: results do not depend on the number of cores.
 export OMP_NUM_THREADS := 1
@@ -52,7 +52,7 @@ lint: $(READY)
 
 unit: $(READY)
 	@echo; echo "== Unit tests =="
-	$(BIN)/pytest tests $(addprefix --ignore=,tests/test_notebooks.py $(BROWSER_TESTS))
+	$(BIN)/pytest tests $(addprefix --ignore=,tests/test_notebooks.py $(SITE_TESTS) tests/test_lab.py)
 
 style: $(READY)
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
@@ -69,7 +69,8 @@ site: $(READY)
 
 browser: $(READY)
 	@echo; echo "== Site and figures in a browser =="
-	$(BIN)/pytest $(BROWSER_TESTS)
+	$(BIN)/pytest $(SITE_TESTS)
+	$(BIN)/pytest tests/test_lab.py  # in a browser of its own
 
 notebooks: $(READY)
 	$(BIN)/python tools/notebooks.py run
