@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CHAPTERS := $(wildcard chapters/*.ipynb)
 SITE := _build/html/index.html
-SITE_TESTS := tests/test_site.py tests/test_touch.py
+BROWSER_TESTS := tests/test_site.py tests/test_touch.py tests/test_lab.py
 
 # One thread: results do not depend on the number of cores.
 export OMP_NUM_THREADS := 1
@@ -23,7 +23,7 @@ nbval: export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test lint unit style nbval site browser lab-test notebooks lab clean
+.PHONY: help book test lint unit style nbval site browser notebooks lab clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -52,7 +52,7 @@ lint: $(READY)
 
 unit: $(READY)
 	@echo; echo "== Unit tests =="
-	$(BIN)/pytest tests $(addprefix --ignore=,tests/test_notebooks.py $(SITE_TESTS) tests/test_lab.py)
+	$(BIN)/pytest tests $(addprefix --ignore=,tests/test_notebooks.py $(BROWSER_TESTS))
 
 style: $(READY)
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
@@ -69,11 +69,7 @@ site: $(READY)
 
 browser: $(READY)
 	@echo; echo "== Site and figures in a browser =="
-	$(BIN)/pytest $(SITE_TESTS)
-
-# Not yet part of `test`: in some environments JupyterLab misses the first keys.
-lab-test: $(READY)
-	$(BIN)/pytest tests/test_lab.py
+	$(BIN)/pytest $(BROWSER_TESTS)
 
 notebooks: $(READY)
 	$(BIN)/python tools/notebooks.py run

@@ -1,13 +1,14 @@
 """A touchable figure in a real JupyterLab: the hand moves Python, Python the figure."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import nbformat
 import pytest
@@ -25,7 +26,7 @@ CELLS = [
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
-    """The address of a JupyterLab that shows a notebook with the figure."""
+    """The address of a JupyterLab with a notebook of the cells, `touch.ipynb`."""
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
     notebook.metadata["kernelspec"] = KERNEL
     nbformat.write(notebook, tmp_path / "touch.ipynb")
@@ -49,12 +50,12 @@ def lab(tmp_path: Path) -> Iterator[str]:
     try:
         for _ in range(240):
             try:
-                urllib.request.urlopen(f"{address}/api", timeout=5).close()
+                urlopen(f"{address}/api", timeout=5).close()
                 break
             except OSError:
                 assert server.poll() is None, (tmp_path / "lab.log").read_text()
                 time.sleep(0.25)
-        yield f"{address}/lab/tree/touch.ipynb"
+        yield address
     finally:
         server.terminate()
         server.wait(20)
@@ -67,6 +68,23 @@ def tab(browser: BrowserContext) -> Iterator[Page]:
     page.set_default_timeout(60_000)
     yield page
     page.close()
+
+
+def open_notebook(lab: str, tab: Page) -> None:
+    """Open the notebook and wait until its kernel can be spoken to.
+
+    Ask the server: JupyterLab shows an idle kernel before there is one, and
+    drops what is run until then.
+    """
+    tab.goto(f"{lab}/lab/tree/touch.ipynb")
+    for _ in range(480):
+        with urlopen(f"{lab}/api/kernels", timeout=5) as answer:
+            kernels = json.load(answer)
+        if [(k["execution_state"], k["connections"]) for k in kernels] == [("idle", 1)]:
+            break
+        tab.wait_for_timeout(250)
+    kernel = tab.locator(".jp-Notebook-ExecutionIndicator")
+    expect(kernel).to_have_attribute("data-status", "idle")
 
 
 def run_cell(tab: Page, number: int) -> None:
@@ -82,9 +100,7 @@ def run_cell(tab: Page, number: int) -> None:
 def test_hand_and_python_move_the_same_figure(lab: str, tab: Page) -> None:
     errors = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.goto(lab)
-    kernel = tab.locator(".jp-Notebook-ExecutionIndicator")
-    expect(kernel).to_have_attribute("data-status", "idle", timeout=120_000)
+    open_notebook(lab, tab)
     run_cell(tab, 0)
     figure = tab.locator(".stn-figure")
     numbers = figure.locator(".stn-matrix input[type=number]")
