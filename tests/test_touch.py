@@ -16,7 +16,7 @@ from javascript import run
 from notebooks import WIDGETS, chapters
 from playwright.sync_api import Locator, Page, expect
 
-from stn_tutorial.affine import affine_grid, identity
+from stn_tutorial.affine import affine_grid, identity, rotation
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.pooling import relative_difference
 from stn_tutorial.widgets import (
@@ -180,6 +180,29 @@ def test_a_finger_drags_like_a_mouse(web, playground):
     assert read_theta(playground) == pytest.approx([1, 0, 0.4, 0, 1, 0], abs=0.02)
 
 
+CORNERS = {
+    "top left": (-1, -1),
+    "top right": (1, -1),
+    "bottom right": (1, 1),
+    "bottom left": (-1, 1),
+}
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_dragging_a_corner_turns_the_grid_a_quarter(web, playground, corner):
+    """A quarter turn of a square puts each corner where the next one was."""
+    (x, y), (turned_x, turned_y) = (
+        CORNERS[corner],
+        (-CORNERS[corner][1], CORNERS[corner][0]),
+    )
+    stage = playground.locator(".stn-panels .stn-stage").first.bounding_box()
+    unit = stage["width"] / 3.2  # the stage shows -1.6 to 1.6
+    handle = shown(playground, f"{corner} corner of the grid")
+    drag(web.tab, handle, (turned_x - x) * unit, (turned_y - y) * unit)
+    wanted = rotation(90)[0].flatten().tolist()
+    assert read_theta(playground) == pytest.approx(wanted, abs=0.02)
+
+
 def test_keys_move_a_handle(web, playground):
     shown(playground, "centre of the grid").focus()
     web.tab.keyboard.press("ArrowRight")
@@ -322,6 +345,14 @@ def test_it_plays_when_asked_and_ends_at_the_last_moment(web, learning):
     assert int(paused) < last
     web.tab.wait_for_timeout(1_000)  # longer than a moment plays
     assert learning.get_by_role("slider").input_value() == paused
+
+
+def test_it_offers_no_motion_to_who_wants_none(web):
+    web.tab.emulate_media(reduced_motion="reduce")
+    learning = open_figure(web, "fig-05-learning")
+    assert learning.get_by_role("button", name="Play").count() == 0
+    learning.get_by_role("slider").fill("3")
+    expect_moment(learning, saved_training(), 3)
 
 
 @pytest.mark.parametrize("chart", range(4))

@@ -159,7 +159,7 @@ class TestEachFigure:
             assert outside not in code
 
 
-def test_saved_widgets_are_called_by_their_figures_label():
+def test_saved_widgets_are_the_figures_called_by_their_label():
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "0" * 32}}
     output = nbformat.v4.new_output("display_data", view)
     notebook = nbformat.v4.new_notebook(
@@ -168,6 +168,8 @@ def test_saved_widgets_are_called_by_their_figures_label():
     state = {
         "0" * 32: {"state": {"label": "fig-01-a", "layout": "IPY_MODEL_" + "1" * 32}},
         "1" * 32: {"state": {}},
+        "2" * 32: {"state": {"label": "", "layout": "IPY_MODEL_" + "3" * 32}},
+        "3" * 32: {"state": {}},
     }
     mime = "application/vnd.jupyter.widget-state+json"
     notebook.metadata["widgets"] = {mime: {"state": state}}
@@ -186,14 +188,16 @@ def test_saved_widgets_are_called_by_their_figures_label():
 PLAYGROUND = javascript("affine_playground")
 
 
-def test_the_corner_handle_turns_and_scales_and_nothing_else(generator):
+@pytest.mark.parametrize("corner", [[-1, -1], [1, -1], [1, 1], [-1, 1]])
+def test_a_corner_handle_turns_and_scales_and_nothing_else(generator, corner):
     """In pixels, so that an image that is not square is turned without shear."""
     aspect = 1.5
     for _ in range(20):
         old, point = theta(generator, 0.3), torch.randn(2, generator=generator).tolist()
-        (new,) = run(PLAYGROUND, "withCorner", [[six(old), point, aspect]])
+        (new,) = run(PLAYGROUND, "withCorner", [[six(old), corner, point, aspect]])
         new = torch.tensor(new).view(1, 2, 3)
-        assert (new[0] @ torch.ones(3)).tolist() == pytest.approx(point, abs=1e-5)
+        moved = new[0] @ torch.tensor([*corner, 1.0])
+        assert moved.tolist() == pytest.approx(point, abs=1e-5)
         assert torch.equal(new[0, :, 2], old[0, :, 2])
         wide = torch.tensor([[aspect, 0], [0, 1.0]])
         a, b = wide @ old[0, :, :2], wide @ new[0, :, :2]

@@ -140,7 +140,10 @@ def is_fresh(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> bool
 
 
 def name_widgets(notebook: NotebookNode) -> None:
-    """Call each saved widget by its figure's label, not by a new number every time."""
+    """Call each figure by its label, not by a new number every time; drop the others.
+
+    A widget without a label is one that a cell only computed with.
+    """
     saved = notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})
     names = {}
     for number, model in saved.items():
@@ -149,6 +152,8 @@ def name_widgets(notebook: NotebookNode) -> None:
             names[model["state"]["layout"].removeprefix("IPY_MODEL_")] = (
                 f"{label}-layout"
             )
+    for number in set(saved) - set(names):
+        del saved[number]
     text = nbformat.writes(notebook)
     for number, name in names.items():
         text = text.replace(number, name)

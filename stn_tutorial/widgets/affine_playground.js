@@ -1,10 +1,11 @@
 import {
-  COLOURS, Stage, affineGrid, button, choice, compose, drawingPad, element, fixed,
-  gridSample, imageFromBytes, invert, sender, speaker, transform,
+  COLOURS, FRAME, Stage, affineGrid, button, choice, compose, drawingPad, element, fixed,
+  gridSample, imageFromBytes, invert, namedImages, sender, speaker, transform,
 } from "./draw.js";
 
 const IDENTITY = [1, 0, 0, 0, 1, 0];
 const NAMES = ["a", "b", "tx", "c", "d", "ty"]; // row by row, as in chapter 1
+const CORNERS = ["top left", "top right", "bottom right", "bottom left"]; // as in FRAME
 const VIEW = [-1.6, -1.6, 1.6, 1.6];
 
 /** What a button does to a map, in the map's own frame; aspect is width / height. */
@@ -18,10 +19,10 @@ export function steps(aspect) {
   };
 }
 
-/** The map whose corner (1, 1) lies at `point`: the old one turned and scaled. */
-export function withCorner(map, point, aspect) {
+/** The map that sends a corner of the frame to `point`: the old one turned and scaled. */
+export function withCorner(map, corner, point, aspect) {
   const [a, b, c, d, e, f] = map;
-  const [x, y] = transform(map, [1, 1]);
+  const [x, y] = transform(map, corner);
   const [ox, oy, nx, ny] = [(x - c) * aspect, y - f, (point[0] - c) * aspect, point[1] - f];
   const square = ox * ox + oy * oy;
   if (square < 1e-9) return map;
@@ -35,14 +36,7 @@ export function withCorner(map, point, aspect) {
 function render({ model, el }) {
   const send = sender(model);
   const voice = speaker();
-  const pictures = {};
-  const { buffer, byteOffset } = model.get("pixels");
-  let start = byteOffset;
-  for (const [name, ...shape] of model.get("shapes")) {
-    const size = shape[0] * shape[1] * shape[2];
-    pictures[name] = imageFromBytes(new Uint8Array(buffer, start, size), shape);
-    start += size;
-  }
+  const pictures = namedImages(model);
   const pad = drawingPad(28, "Draw: arrow keys move the pen, space puts it down or lifts it",
     (image) => {
       send({ drawing: new DataView(Uint8Array.from(image.data, (v) => Math.round(255 * v)).buffer) });
@@ -74,8 +68,8 @@ function render({ model, el }) {
       ([, b, c, , e, f], [x, y]) => [x - c, b, c, y - f, e, f]],
     ["end of the y axis", (map) => transform(map, [0, 1]),
       ([a, , c, d, , f], [x, y]) => [a, x - c, c, d, y - f, f]],
-    ["corner", (map) => transform(map, [1, 1]),
-      (map, point) => withCorner(map, point, aspect())],
+    ...FRAME.map((corner, i) => [`${CORNERS[i]} corner`, (map) => transform(map, corner),
+      (map, point) => withCorner(map, corner, point, aspect())]),
   ];
   for (const [stage, what, colour] of [
     [input, "grid", COLOURS.grid], [output, "content", COLOURS.input],
@@ -130,14 +124,14 @@ function render({ model, el }) {
     const { height, width } = image();
     input.clear();
     input.image(image());
-    input.line([[-1, -1], [1, -1], [1, 1], [-1, 1]], COLOURS.input, { closed: true });
+    input.line(FRAME, COLOURS.input, { closed: true });
     input.grid((point) => transform(theta(), point));
     output.clear();
     output.image(gridSample(image(), affineGrid(theta(), height, width), height, width));
-    output.line([[-1, -1], [1, -1], [1, 1], [-1, 1]], COLOURS.output, { closed: true, width: 3 });
+    output.line(FRAME, COLOURS.output, { closed: true, width: 3 });
     const content = invert(theta());
     if (movesContent() && content) {
-      const frame = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map((p) => transform(content, p));
+      const frame = FRAME.map((p) => transform(content, p));
       output.line(frame, COLOURS.input, { closed: true, dash: [6, 4] });
     }
     input.update();

@@ -12,6 +12,9 @@ export const COLOURS = {
   grey: "#767676",
 };
 
+/** The frame of every image, from its top left corner clockwise. */
+export const FRAME = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
+
 // Sampling, as in stn_tutorial.affine and stn_tutorial.interpolation
 
 /** Where the centre of pixel i of n is. */
@@ -84,7 +87,22 @@ export function imageFromBytes(bytes, [channels, height, width]) {
   return { data: Float64Array.from(view, (v) => v / 255), channels, height, width };
 }
 
+/** The named pictures of a figure whose traits are `shapes` and `pixels`. */
+export function namedImages(model) {
+  const { buffer, byteOffset } = model.get("pixels");
+  let start = byteOffset;
+  return Object.fromEntries(model.get("shapes").map(([name, ...shape]) => {
+    const size = shape[0] * shape[1] * shape[2];
+    const image = imageFromBytes(new Uint8Array(buffer, start, size), shape);
+    start += size;
+    return [name, image];
+  }));
+}
+
 // The page
+
+/** Whether the reader has asked for as little motion as can be. */
+export const prefersStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** An HTML element with attributes (a function is a listener) and children. */
 export function element(tag, attributes = {}, ...children) {

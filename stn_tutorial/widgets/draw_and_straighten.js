@@ -1,5 +1,5 @@
 import {
-  COLOURS, Stage, affineGrid, button, compose, drawingPad, element, fixed, gridSample,
+  COLOURS, FRAME, Stage, affineGrid, button, compose, drawingPad, element, fixed, gridSample,
   imageFromBytes, sender, slider, speaker, toCanvas, transform,
 } from "./draw.js";
 
@@ -176,7 +176,6 @@ const POSE = {
   y: ["down", " px", [-10, 10], [-7, 7], 0.5],
 };
 const UPRIGHT = { angle: 0, scale: 1, x: 0, y: 0 };
-const BOX = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
 
 /** The nearest pose that the sliders have. */
 export function allowed(pose) {
@@ -270,12 +269,12 @@ function render({ model, el }) {
     if (!input.width || !output.width) return;
     input.clear();
     input.image(seen.image);
-    input.line(BOX, COLOURS.input, { closed: true });
-    input.line(BOX.map((corner) => onCanvas(pose(), corner)), COLOURS.input, { closed: true, dash: [6, 4] });
+    input.line(FRAME, COLOURS.input, { closed: true });
+    input.line(FRAME.map((corner) => onCanvas(pose(), corner)), COLOURS.input, { closed: true, dash: [6, 4] });
     input.grid((point) => transform(seen.theta, point), COLOURS.grid, 4);
     output.clear();
     output.image(seen.straight);
-    output.line(BOX, COLOURS.output, { closed: true, width: 3 });
+    output.line(FRAME, COLOURS.output, { closed: true, width: 3 });
     input.update();
   }
 

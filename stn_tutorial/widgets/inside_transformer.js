@@ -1,9 +1,8 @@
 import {
-  COLOURS, Stage, affineGrid, button, centre, choice, element, fixed, gridSample,
-  imageFromBytes, sender, speaker, toCanvas, toPixel, transform,
+  COLOURS, FRAME, Stage, affineGrid, button, centre, choice, element, fixed, gridSample,
+  namedImages, prefersStill, sender, slider, speaker, toCanvas, toPixel, transform,
 } from "./draw.js";
 
-const FRAME = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
 const SIDE = 28; // of the target, in pixels
 const NODES = 41; // losses along each side of the map
 const MOST_STEPS = 100;
@@ -169,14 +168,7 @@ function render({ model, el }) {
   const ranges = Object.values(model.get("ranges"));
   const written = (v, i, digits = 2) =>
     (names[i] === "angle" ? `${fixed(v, 0)}°` : fixed(v, digits));
-  const pictures = {};
-  const { buffer, byteOffset } = model.get("pixels");
-  let start = byteOffset;
-  for (const [name, ...shape] of model.get("shapes")) {
-    const size = shape[0] * shape[1] * shape[2];
-    pictures[name] = imageFromBytes(new Uint8Array(buffer, start, size), shape);
-    start += size;
-  }
+  const pictures = namedImages(model);
   const image = () => pictures[model.get("picture")];
   const known = () => model.get("parameters");
   const output = (parameters, n) =>
@@ -404,7 +396,7 @@ function render({ model, el }) {
   }
   function play() {
     if (model.get("steps") === MOST_STEPS) send({ steps: 0 });
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    if (prefersStill()) {
       send({ steps: MOST_STEPS });
       tell();
       return;

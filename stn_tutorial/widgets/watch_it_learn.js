@@ -1,11 +1,10 @@
 import {
-  COLOURS, Stage, affineGrid, button, element, fixed, gridSample, imageFromBytes, sender,
-  slider, speaker, transform,
+  COLOURS, FRAME, Stage, affineGrid, button, element, fixed, gridSample, imageFromBytes,
+  prefersStill, sender, slider, speaker, transform,
 } from "./draw.js";
 
 const PACE = 700; // milliseconds a moment, while it plays
 const INK = "#444";
-const FRAME = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
 
 /** What theta does on a canvas of side x side pixels, in pixels, shares and degrees. */
 export function pose([a, b, x, c, d, y], side) {
@@ -163,6 +162,7 @@ function render({ model, el }) {
     }, PACE);
   };
   const play = button("Play", () => (timer ? stop() : start()));
+  play.hidden = prefersStill(); // the slider goes through the same moments
   const time = slider("Moment",
     { min: 0, max: last, step: 1, format: (k) => `${count(images[k])} images` }, go);
   const status = element("p", { class: "stn-title" });
