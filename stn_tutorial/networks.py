@@ -143,8 +143,8 @@ def build(model: str, distortion: str) -> Network:
 
     Those with the paper's shapes have 330,000 to 400,000 weights each. A transformer's
     localisation net sees the image at half its size. Its output has 28x28 pixels; on
-    RTS and TC it has 56x56, averaged to 28x28. It starts as the identity, but on RTS as
-    a window of 28x28 pixels in the middle of the image, so that no detail is lost.
+    RTS and TC it has 56x56, averaged to 28x28. It starts as a window of 28x28 pixels in
+    the middle of the image, so that no detail is lost; on R, P and E that is all of it.
 
     Args:
         model: one of ``MODELS``, as "cnn" or "st-fcn-tps".
@@ -170,9 +170,8 @@ def build(model: str, distortion: str) -> Network:
         "cnn": ((20, 20), (20,)),
         "cnn-compact": ((16, 32), (20,)),
     }[kind]
-    grid_generator, start = TRANSFORMS[transform]
-    if distortion == "RTS":
-        start = start * 28 / 42
+    grid_generator, identity_theta = TRANSFORMS[transform]
+    start = identity_theta * 28 / side
     half = (1, side // 2, side // 2)
     localisation = LocalisationNet(half, channels, hidden, start)
     if channels:
