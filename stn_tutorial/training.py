@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -157,7 +159,7 @@ def train(
     network: nn.Module,
     images: Tensor,
     labels: Tensor,
-    distortion: str,
+    distortion: str | Callable[..., Tensor],
     recipe: Recipe,
     validation: tuple[Tensor, Tensor],
     seed: int = 0,
@@ -172,11 +174,12 @@ def train(
     checkpoint ends with the same weights as one that was not.
 
     Args:
-        network: from images (N, 1, S, S) to scores (N, 10), on the CPU or a GPU.
-            Trained in place.
-        images: undistorted training images, shape (N, 1, 28, 28), on the CPU.
-        labels: shape (N,), on the CPU.
-        distortion: as in :func:`stn_tutorial.digits.distort`.
+        network: from distorted images to scores (N, K), on the CPU or a GPU. Trained
+            in place.
+        images: undistorted training images, (N, 1, 28, 28) for digits, on the CPU.
+        labels: from 0 to K - 1, shape (N,), on the CPU.
+        distortion: as in :func:`stn_tutorial.digits.distort`, or a function that gets
+            a batch of the images, and ``generator=``, and returns what to learn from.
         recipe: how to train.
         validation: distorted images and labels that measure the error on the way.
         seed: of the draws. (The network's first weights are its maker's matter.)
@@ -204,7 +207,12 @@ def train(
     device = next(network.parameters()).device
     optimiser = make_optimiser(network, recipe)
     history, losses, first = History(), [], 0
-    config = {"distortion": distortion, "recipe": asdict(recipe), "seed": seed}
+    if callable(distortion):
+        name, change = distortion.__name__, distortion
+    else:
+        name = distortion
+        change = partial(distort, distortion=distortion, sampler=F.grid_sample)
+    config = {"distortion": name, "recipe": asdict(recipe), "seed": seed}
     if checkpoint is not None and Path(checkpoint).exists():
         first, history = _load(Path(checkpoint), network, optimiser, config)
     network.train()
@@ -213,7 +221,7 @@ def train(
         generator = torch.Generator().manual_seed(1_000_003 * seed + step)
         chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
         batch = images.index_select(0, chosen).to(device)
-        batch = distort(batch, distortion, generator, sampler=F.grid_sample)
+        batch = change(batch, generator=generator)
         target = labels.index_select(0, chosen).to(device)
         progress = (step + 1) / steps
         loss = take_step(network, optimiser, batch, target, recipe, progress)

@@ -423,9 +423,22 @@ def test_the_checkpoint_of_another_training_is_refused(change, half_way):
     assert half_way.read_bytes() == before
 
 
+def turned(images, generator):
+    return distort(images, "R", generator, F.grid_sample)
+
+
+def test_a_function_distorts_as_a_name_does(whole):
+    network, history = train_small(distortion=turned)
+    assert history.error == whole[1].error
+    for ours, theirs in zip(network.parameters(), whole[0].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_the_checkpoint_of_another_distortion_is_refused(half_way):
     with pytest.raises(ValueError, match="'distortion': 'P'.* but found .*: 'R'"):
         train_small(half_way, distortion="P")
+    with pytest.raises(ValueError, match="'distortion': 'turned'.* but found .*: 'R'"):
+        train_small(half_way, distortion=turned)
 
 
 @pytest.mark.parametrize(
