@@ -34,10 +34,7 @@ def fetch(
         ValueError: a file that was found is broken, or another one.
         ConnectionError: a file was not found, and no mirror gave a good one.
     """
-    import pooch  # not sooner: in a notebook without ipywidgets its import warns
-
-    given = (root, os.environ.get("STN_TUTORIAL_DATA"), pooch.os_cache("stn-tutorial"))
-    folders = [Path(folder).expanduser() for folder in given if folder]
+    folders = data_folders(root)
     contents = {
         name: find(name, sha256, folders, data_set) for name, sha256 in files.items()
     }
@@ -54,18 +51,37 @@ def fetch(
                 break
         else:
             missing = [file for file, content in contents.items() if content is None]
-            raise ConnectionError(
-                f"{data_set}: missing {', '.join(missing)}. "
-                f"Looked in (and in a folder {data_set} inside each):"
-                + "".join(f"\n- {folder}" for folder in folders)
-                + "\nAsked:"
-                + "".join(f"\n- {failure}" for failure in failures)
-                + "\nWhat to do: try again when you are online; or copy the files "
-                + ", ".join(f"{file}.gz" for file in files)
-                + f" into {folders[0]}; or set STN_TUTORIAL_DATA to the folder that "
-                "has them."
-            )
+            packed_files = [f"{file}.gz" for file in files]
+            raise unreachable(data_set, missing, packed_files, folders, failures)
     return list(contents.values())
+
+
+def data_folders(root: str | Path | None) -> list[Path]:
+    """``root``, if given, ``$STN_TUTORIAL_DATA``, if set, and the cache folder."""
+    import pooch  # not sooner: in a notebook without ipywidgets its import warns
+
+    given = (root, os.environ.get("STN_TUTORIAL_DATA"), pooch.os_cache("stn-tutorial"))
+    return [Path(folder).expanduser() for folder in given if folder]
+
+
+def unreachable(
+    data_set: str,
+    missing: Sequence[str],
+    files: Sequence[str],
+    folders: Sequence[Path],
+    failures: Sequence[str],
+) -> ConnectionError:
+    """What is missing, where it was looked for, who was asked, and what helps."""
+    return ConnectionError(
+        f"{data_set}: missing {', '.join(missing)}. "
+        f"Looked in (and in a folder {data_set} inside each):"
+        + "".join(f"\n- {folder}" for folder in folders)
+        + "\nAsked:"
+        + "".join(f"\n- {failure}" for failure in failures)
+        + "\nWhat to do: try again when you are online; or copy the files "
+        + ", ".join(files)
+        + f" into {folders[0]}; or set STN_TUTORIAL_DATA to the folder that has them."
+    )
 
 
 def find(
