@@ -1,0 +1,119 @@
+"""Networks that read traffic signs, and how their training images vary."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stn_tutorial.affine import affine_grid, compose, rotation, scaling, translation
+from stn_tutorial.digits import uniform
+from stn_tutorial.gtsrb import CLASSES, SIDE
+from stn_tutorial.networks import BFloat16, Network
+from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
+
+# Filters of the classifier's four stages. With them the three kinds of a size have
+# equally many weights, but for 2%.
+FILTERS = {
+    "cnn-small": (16, 32, 64, 144),
+    "st-cnn-small": (16, 32, 64, 128),
+    "st2-cnn-small": (16, 32, 64, 106),
+    "cnn-large": (32, 64, 128, 264),
+    "st-cnn-large": (32, 64, 128, 256),
+    "st2-cnn-large": (32, 64, 128, 240),
+}
+MODELS = tuple(FILTERS)
+
+
+def build(model: str, classes: int = CLASSES) -> Network:
+    """A network for traffic signs, with no, one or two spatial transformers.
+
+    The classifier is a present-day CNN: seven small convolutions, all batch-normalised,
+    in four stages. The first three stages are pooled 2x2, the last one globally. One
+    transformer stands before it. A second one, where there is one, warps the feature
+    maps of the second stage before they are pooled. Each is affine, starts as the
+    identity, and keeps the size; where a grid leaves the image, the sampler repeats
+    the border.
+
+    Models of one size have equally many weights, but for 2%: "small" ones 0.35 million,
+    "large" ones 1.2 million.
+
+    Args:
+        model: one of ``MODELS``. Its images have shape (N, 3, 48, 48), in [0, 1].
+        classes: how many kinds of sign to tell apart.
+
+    Raises:
+        ValueError: an unknown model.
+
+    Used in chapter 7.
+    """
+    if model not in MODELS:
+        raise ValueError(f"expected model to be one of {MODELS}, but got: {model!r}")
+    a, b, c, d = FILTERS[model]
+    early = [*_convolve(3, a, 5), nn.MaxPool2d(2), *_convolve(a, b), *_convolve(b, b)]
+    late = [nn.MaxPool2d(2), *_convolve(b, c), *_convolve(c, c)]
+    late += [nn.MaxPool2d(2), *_convolve(c, d), *_convolve(d, d)]
+    late += [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(d, classes)]
+    if model.startswith("st2-"):
+        classifier = nn.Sequential(
+            BFloat16(nn.Sequential(*early)),
+            _transformer((b, SIDE // 2, SIDE // 2), (32, 32)),
+            BFloat16(nn.Sequential(*late)),
+        )
+    else:
+        classifier = BFloat16(nn.Sequential(*early, *late))
+    with_transformer = model.startswith("st")
+    return Network(
+        classifier,
+        _transformer((3, SIDE, SIDE), (16, 32)) if with_transformer else None,
+    )
+
+
+def _convolve(c: int, k: int, side: int = 3) -> list[nn.Module]:
+    filters = nn.Conv2d(c, k, side, padding=side // 2, bias=False)
+    return [filters, nn.BatchNorm2d(k), nn.ReLU()]
+
+
+def _transformer(shape: Sequence[int], channels: Sequence[int]) -> SpatialTransformer:
+    """Its localisation net looks at the input at half the size."""
+    c, height, width = shape
+    localisation = LocalisationNet((c, height // 2, width // 2), channels, (32,))
+    localisation.body = BFloat16(localisation.body)
+    return SpatialTransformer(
+        nn.Sequential(nn.AvgPool2d(2), localisation),
+        padding_mode="border",
+        sampler=F.grid_sample,
+    )
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """See each sign a little otherwise: from another place, in another light.
+
+    All is drawn evenly: a turn of -10 to 10 degrees, a scale of 0.85 to 1.15, a shift
+    of up to 6% of the width in x and in y, a contrast of 0.6 to 1.4 about the image's
+    mean, and a brightness that adds -0.2 to 0.2. Places outside the image repeat its
+    border.
+
+    Args:
+        images: shape (N, 3, H, W), in [0, 1] or in bytes.
+        generator: the source of the random numbers.
+
+    Returns:
+        shape (N, 3, H, W), in [0, 1].
+
+    Used in chapter 7.
+    """
+    n = len(images)
+    images = images if images.is_floating_point() else images / 255
+    x, y = uniform(-0.12, 0.12, n, generator), uniform(-0.12, 0.12, n, generator)
+    turn = rotation(uniform(-10, 10, n, generator))
+    scale = scaling(1 / uniform(0.85, 1.15, n, generator))
+    theta = compose(translation(x, y), turn, scale).to(images)
+    grid = affine_grid(theta, images.shape, align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    contrast, light = (
+        uniform(low, high, n, generator).view(n, 1, 1, 1).to(images)
+        for low, high in ((0.6, 1.4), (-0.2, 0.2))
+    )
+    return (mean + contrast * (images - mean) + light).clamp(0, 1)

@@ -1,0 +1,138 @@
+"""The networks for traffic signs, and how their training images vary."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from stn_tutorial import signs
+from stn_tutorial.affine import identity
+from stn_tutorial.signs import MODELS, augment, build
+
+WITH = [model for model in MODELS if model.startswith("st")]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def images():
+    """Smooth ones, as bfloat16 has three digits only."""
+    coarse = torch.rand(3, 3, 6, 6, generator=generator())
+    return F.interpolate(coarse, (48, 48), mode="bicubic").clamp(0, 1)
+
+
+def weights(model):
+    return sum(parameter.numel() for parameter in build(model).parameters())
+
+
+# The networks
+
+
+@pytest.mark.parametrize(("size", "wanted"), [("small", 0.35e6), ("large", 1.2e6)])
+def test_models_of_a_size_have_equally_many_weights(size, wanted):
+    counts = [weights(model) for model in MODELS if model.endswith(size)]
+    assert len(counts) == 3
+    assert max(counts) < 1.02 * min(counts)
+    assert counts == pytest.approx([wanted] * 3, rel=0.03)
+
+
+@pytest.mark.parametrize("classes", [43, 12])
+@pytest.mark.parametrize("model", MODELS)
+def test_there_is_a_score_for_each_class(model, classes, images):
+    scores = build(model, classes).eval()(images)
+    assert scores.shape == (3, classes)
+    assert scores.dtype == torch.float32
+    assert not torch.allclose(scores[0], scores[1])
+
+
+@pytest.mark.parametrize("model", WITH)
+def test_the_first_transformer_starts_as_the_identity(model, images):
+    straight, theta = build(model).eval().straighten(images)
+    assert_close(theta, identity().expand(3, 2, 3))
+    assert_close(straight, images, atol=1e-5, rtol=0)
+
+
+def test_the_second_transformer_starts_as_the_identity(images):
+    early, second, late = build("st2-cnn-small").eval().classifier
+    maps = early(images)
+    assert maps.shape == (3, 32, 24, 24)
+    assert_close(second(maps), maps, atol=1e-4, rtol=0)
+    assert_close(late(second(maps)), late(maps), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_loss_reaches_every_weight(model, images):
+    """Once the localisation nets' last layers have left zero."""
+    network = build(model)
+    named = dict(network.named_parameters())
+    for name, parameter in named.items():
+        if name.endswith("last.weight"):
+            torch.nn.init.normal_(parameter, std=0.01)
+    F.cross_entropy(network(images), torch.arange(3)).backward()
+    assert [n for n, p in named.items() if not p.grad.abs().sum() > 0] == []
+    # The recipe slows the localisation nets down by their name.
+    last = {name for name in named if name.endswith("last.bias")}
+    assert len(last) == {"cnn": 0, "st": 1, "st2": 2}[model.split("-")[0]]
+    assert all("localisation" in name for name in last)
+
+
+def test_outside_the_image_its_border_goes_on():
+    network = build("st-cnn-small").eval()
+    with torch.no_grad():
+        network.transformer.localisation[1].last.bias[2] = 2.0  # one width to the right
+    image = torch.rand(1, 3, 48, 48, generator=generator())
+    straight, _ = network.straighten(image)
+    assert_close(straight, image[..., -1:].expand(1, 3, 48, 48), atol=1e-5, rtol=0)
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(ValueError, match=r"cnn-small.*but got: 'resnet'"):
+        build("resnet")
+
+
+# How the images vary
+
+
+def test_a_view_is_turned_scaled_shifted_and_lit(images, monkeypatch):
+    """Each draw has its range and its place in the formula, written out by hand."""
+    values = {
+        (-0.12, 0.12): [torch.tensor([0.1, 0.0, -0.05]), torch.tensor([0.0, 0.1, 0.1])],
+        (-10, 10): [torch.tensor([10.0, 0.0, -5.0])],
+        (0.85, 1.15): [torch.tensor([1.0, 0.85, 1.1])],
+        (0.6, 1.4): [torch.tensor([1.0, 0.6, 1.3])],
+        (-0.2, 0.2): [torch.tensor([0.0, 0.2, -0.1])],
+    }
+    drawn = {span: list(draws) for span, draws in values.items()}
+    monkeypatch.setattr(signs, "uniform", lambda a, b, *_: drawn[a, b].pop(0))
+    seen = augment(images, generator())
+    (x, y), (angle,), (scale,), (contrast,), (light,) = values.values()
+    for i in range(3):
+        cos, sin = (f(math.radians(angle[i])) / scale[i] for f in (math.cos, math.sin))
+        theta = torch.tensor([[[cos, -sin, x[i]], [sin, cos, y[i]]]])
+        grid = F.affine_grid(theta, (1, 3, 48, 48), align_corners=False)
+        view = F.grid_sample(
+            images[i : i + 1], grid, padding_mode="border", align_corners=False
+        )
+        view = contrast[i] * (view - view.mean()) + view.mean() + light[i]
+        assert_close(seen[i], view[0].clamp(0, 1), atol=1e-5, rtol=0)
+    assert not any(drawn.values())
+
+
+def test_bytes_and_floats_give_the_same_views():
+    pixels = torch.randint(256, (5, 3, 48, 48), generator=generator()).byte()
+    assert_close(augment(pixels, generator(1)), augment(pixels / 255, generator(1)))
+
+
+def test_views_differ_from_image_to_image_and_follow_the_generator(images):
+    same = images[:1].expand(4, 3, 48, 48)
+    state = torch.get_rng_state()
+    views = augment(same, generator(2))
+    assert torch.equal(views, augment(same, generator(2)))
+    assert torch.equal(state, torch.get_rng_state())
+    assert (views[0] - views[1:]).abs().amax((1, 2, 3)).min() > 0.05
+    assert (augment(same, generator(3)) - views).abs().max() > 0.05
+    assert 0 <= views.min() < views.max() <= 1
