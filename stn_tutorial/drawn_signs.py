@@ -58,7 +58,10 @@ def shape(corners: int, turn: float = 0, rounding: float = 0.15) -> np.ndarray:
 
 
 def text(characters: str, width: float, height: float) -> Path:
-    """Bold characters, stretched to fill a box around (0, 0), y pointing down. Used in chapter 7."""
+    """Bold characters, stretched to fill a box around (0, 0), y pointing down.
+
+    Used in chapter 7.
+    """
     font = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf"
     path = TextPath((0, 0), characters, prop=FontProperties(fname=font))
     box = path.get_extents()
@@ -116,13 +119,19 @@ NAMES = tuple(SIGNS)
 
 
 def fit(outline: np.ndarray) -> Affine2D:
-    """Move the box of a sign to (0, 0), and make its longer side 2. Used in chapter 7."""
+    """Move the box of a sign to (0, 0), and make its longer side 2.
+
+    Used in chapter 7.
+    """
     low, high = outline.min(0), outline.max(0)
     return Affine2D().translate(*-(low + high) / 2).scale(2 / (high - low).max())
 
 
 def outlines() -> Tensor:
-    """Points (x, y) around each sign in its template, normalised, (K, 120, 2). Used in chapter 7."""
+    """Points (x, y) around each sign in its template, normalised, (K, 120, 2).
+
+    Used in chapter 7.
+    """
     shapes = [painted[0][0] for painted in SIGNS.values()]
     points = np.stack([fit(points).transform(points) for points in shapes])
     return torch.tensor(points, dtype=torch.get_default_dtype())
