@@ -47,3 +47,8 @@ def save(folder, files, end=".gz"):
 
 def listing(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def flip(data, position):
+    """Change one bit."""
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]

@@ -10,7 +10,7 @@ import numpy as np
 import pooch
 import pytest
 import torch
-from mirrors import Mirrors, listing, save
+from mirrors import Mirrors, flip, listing, save
 
 from stn_tutorial import digits
 from stn_tutorial.digits import load_mnist, read_idx
@@ -124,11 +124,6 @@ def test_whole_folder_needs_no_network(tmp_path, mirrors):
     save(tmp_path / "mine", PACKED)
     check(load_mnist(tmp_path / "mine"))
     assert mirrors.asked == []
-
-
-def flip(data, position):
-    """Change one bit."""
-    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
 SPOILT = {

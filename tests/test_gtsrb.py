@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pooch
 import pytest
-from mirrors import Mirrors, save
+from mirrors import Mirrors, flip, save
 from PIL import Image
 
 from stn_tutorial import gtsrb
@@ -427,11 +427,6 @@ def test_what_does_not_fit_is_named(change, told, tmp_path, cache, monkeypatch):
     for words in told:
         assert words in str(raised.value)
     assert everything(tmp_path) == sorted(NAMES)
-
-
-def flip(data, position):
-    """Change one bit."""
-    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
 SPOILT = {
