@@ -1,31 +1,41 @@
 """Train the paper's table again, cell by cell, and keep every run on record.
 
-``python -m stn_tutorial.benchmark table1 --help`` lists the options. Each run trains
-one network on one distortion with one seed, and leaves one JSON file.
+``python -m stn_tutorial.benchmark --help`` lists the commands: ``table1`` for the
+table, ``gtsrb`` for the traffic signs of :mod:`stn_tutorial.sign_runs`, ``evaluate`` to
+test a trained network again.
 """
 
 import argparse
-import io
 import json
-import platform
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
+from stn_tutorial import sign_runs, signs
 from stn_tutorial._download import write
 from stn_tutorial.digits import DISTORTIONS, Digits, distort, load_digits, load_mnist
+from stn_tutorial.gtsrb import load_gtsrb
 from stn_tutorial.networks import MODELS, Network, build
-from stn_tutorial.training import Recipe, error_rate, train
+from stn_tutorial.records import (
+    KEY,
+    Job,
+    Task,
+    rounded,
+    run,
+    run_name,
+    runs_here,
+    runs_on_cluster,
+    summary,
+    to_json,
+)
+from stn_tutorial.training import History, Recipe, error_rate
 
 # Table 1, and the 60x60 translated and cluttered digits (TC): test error in per cent.
 PAPER = {
@@ -92,11 +102,6 @@ def new_network(model: str, distortion: str, seed: int) -> Network:
     return network.to(memory_format=torch.channels_last)
 
 
-def run_name(data: str, model: str, distortion: str, seed: int) -> str:
-    """What the files of a run are called, without their endings."""
-    return f"{data}-{model}-{distortion}-seed{seed}"
-
-
 def run_cell(
     data: str,
     model: str,
@@ -106,169 +111,67 @@ def run_cell(
     images: int | None = None,
     device: str = "cpu",
 ) -> dict:
-    """Train one network, test it once, and put the run on record.
+    """Train one cell with one seed, as :func:`stn_tutorial.records.run` does it.
 
-    A run that is on record is not trained again; one that was interrupted goes on from
-    its last checkpoint. In ``out`` it leaves ``NAME.json``, ``NAME.png`` for seed 0
-    of a network with a transformer (test digits above what the classifier saw of them),
-    and ``weights/NAME.safetensors``. The JSON file comes last.
+    Args:
+        data: "mnist" or "digits".
+        model: one of ``MODELS`` in :mod:`stn_tutorial.networks`.
+        distortion: R, RTS, P, E or TC.
+        seed: of the first weights and of all that is drawn.
+        out: folder of the records.
+        images: train on so many images instead of the recipe's.
+        device: "cpu" or "cuda".
 
     Returns:
-        the record, as in the JSON file.
+        the record, as in its file; with a transformer also ``theta``, the transforms
+        of the first test images.
 
-    Raises:
-        ValueError: the run on record, or its checkpoint, had another recipe; or the
-            file of the record cannot be read.
+    Used in chapter 6.
     """
-    out, name = Path(out), run_name(data, model, distortion, seed)
-    plan = recipe(data, model, images)
-    checkpoint = out / "checkpoints" / f"{name}.safetensors"
-    if (out / f"{name}.json").exists():
-        record = read(out / f"{name}.json")
-        if record["recipe"] != asdict(plan):
-            raise ValueError(
-                f"expected {out / name}.json to have the recipe {asdict(plan)}, but it "
-                f"has {record['recipe']}; remove it, or name another --out"
-            )
-        _remove(checkpoint)
-        return record
-    torch.set_num_threads(1)
-    digits, held = load(data), VALIDATION[data]
-    x, y = digits.train_images, digits.train_labels
-    test_images, test_labels = test_set(data, distortion)
-    network = new_network(model, distortion, seed).to(device)
-    watched = test_images[:WATCHED] if network.transformer else None
-    history = train(
-        network,
-        x[:-held],
-        y[:-held],
-        distortion,
-        plan,
-        validation=distorted(x[-held:], y[-held:], distortion, draws=1, seed=2),
-        seed=seed,
-        watched=watched,
-        checkpoint=checkpoint,
-    )
-    record = {
-        "data": data,
-        "model": model,
-        "distortion": distortion,
-        "seed": seed,
-        "error": error_rate(network, test_images, test_labels),
-        "test_images": len(test_labels),
-        "weights": sum(p.numel() for p in network.parameters()),
-        "images_seen": history.images[-1],
-        "seconds": round(history.seconds[-1], 1),
-        "recipe": asdict(plan),
-        "curve": {
-            "images": history.images,
-            "loss": _rounded(history.loss),
-            "validation_error": _rounded(history.error),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "stn-tutorial": version("stn-tutorial"),
-        },
-        "device": device,
-    }
-    if watched is not None:
-        record["theta"] = _rounded(history.theta[-1])
-        if seed == 0:
-            write(out / f"{name}.png", picture(watched, history.warped[-1]))
-    weights = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
-    metadata = {"data": data, "model": model, "distortion": distortion}
-    write(out / "weights" / f"{name}.safetensors", save(weights, metadata))
-    write(out / f"{name}.json", to_json(record))
-    _remove(checkpoint)
-    return record
+    key = {"data": data, "model": model, "distortion": distortion, "seed": seed}
 
-
-def _remove(checkpoint: Path) -> None:
-    """Also what a process that was killed while it saved has left."""
-    for path in checkpoint.parent.glob(f"{checkpoint.name}*"):
-        path.unlink(missing_ok=True)
-
-
-def _rounded(numbers: Tensor | Sequence[float]) -> list:
-    return torch.as_tensor(numbers, dtype=torch.double).round(decimals=4).tolist()
-
-
-def to_json(record: dict) -> bytes:
-    """A record as the content of its file: one field a line."""
-    lines = (f" {json.dumps(key)}: {json.dumps(record[key])}" for key in record)
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
-
-
-def read(path: Path) -> dict:
-    """A record from its file; a ValueError if it is none, or not the named one."""
-    try:
-        record = json.loads(path.read_bytes())
-        found = run_name(*(record[k] for k in ("data", "model", "distortion", "seed")))
-    except (ValueError, KeyError, TypeError) as error:
-        found = repr(error)
-    if found != path.stem:
-        raise ValueError(
-            f"expected {path} to hold the record of {path.stem}, but found {found}"
+    def prepare() -> Task:
+        digits, held = load(data), VALIDATION[data]
+        x, y = digits.train_images, digits.train_labels
+        test = test_set(data, distortion)
+        network = new_network(model, distortion, seed)
+        task = Task(
+            network,
+            x[:-held],
+            y[:-held],
+            distortion,
+            validation=distorted(x[-held:], y[-held:], distortion, draws=1, seed=2),
+            test=test,
         )
-    return record
+        if network.transformer is None:
+            return task
+        return task._replace(watched=test[0][:WATCHED], describe=last_theta)
+
+    return run(out, key, recipe(data, model, images), prepare, device)
 
 
-def picture(above: Tensor, below: Tensor) -> bytes:
-    """Two rows of images (N, 1, H, W) and (N, 1, h, w) as a grey PNG."""
-    side = max(above.shape[-1], below.shape[-1])
-    rows = []
-    for images in (above, below):
-        gap = side - images.shape[-1]
-        padded = F.pad(images, (gap // 2, gap - gap // 2) * 2)
-        rows.append(padded[:, 0].transpose(0, 1).flatten(1))
-    pixels = (255 * torch.cat(rows)).round().clamp(0, 255).byte().numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
-    return file.getvalue()
+def last_theta(network: Network, history: History) -> dict:
+    """The transforms of the watched images after the training."""
+    return {"theta": rounded(history.theta[-1])}
 
 
 def evaluate(path: str | Path) -> dict:
-    """Test a network whose weights a run has left, on the table's test images."""
+    """Test a network whose weights a run has left, on the test images of its data.
+
+    Returns:
+        what the run's key says of it, and its ``error`` in per cent.
+    """
     torch.set_num_threads(1)
     with safe_open(path, "pt") as file:
-        cell = {k: file.metadata()[k] for k in ("data", "model", "distortion")}
-    data, model, distortion = cell.values()
-    network = new_network(model, distortion, seed=0)
+        key = {k: file.metadata()[k] for k in KEY[:3] if k in file.metadata()}
+    if key["data"] == "gtsrb":
+        network = sign_runs.new_network(key["model"], seed=0)
+        test = sign_runs.test_set(load_gtsrb())
+    else:
+        network = new_network(key["model"], key["distortion"], seed=0)
+        test = test_set(key["data"], key["distortion"])
     network.load_state_dict(load_file(path))
-    return cell | {"error": error_rate(network, *test_set(data, distortion))}
-
-
-def summary(out: str | Path) -> list[dict]:
-    """One entry for each cell on record, the errors in the order of the seeds.
-
-    Raises:
-        ValueError: a file is no record, or the runs of a cell differ in their recipe.
-    """
-    cells: dict[tuple, list[dict]] = {}
-    for path in sorted(Path(out).glob("*.json")):
-        record = read(path)
-        key = tuple(record[k] for k in ("data", "model", "distortion"))
-        cells.setdefault(key, []).append(record)
-    for key, runs in cells.items():
-        runs.sort(key=lambda run: run["seed"])
-        if any(run["recipe"] != runs[0]["recipe"] for run in runs):
-            raise ValueError(
-                f"expected one recipe in all runs of {'-'.join(key)} in {out}, but "
-                f"found {[run['recipe'] for run in runs]}"
-            )
-    return [
-        {
-            "data": data,
-            "model": model,
-            "distortion": distortion,
-            "errors": [run["error"] for run in runs],
-            "weights": runs[0]["weights"],
-            "images_seen": runs[0]["images_seen"],
-            "seconds": round(mean(run["seconds"] for run in runs), 1),
-        }
-        for (data, model, distortion), runs in cells.items()
-    ]
+    return key | {"error": error_rate(network, *test)}
 
 
 def report(out: str | Path) -> str:
@@ -327,51 +230,8 @@ def _verdict(cells: dict[tuple[str, str], dict]) -> list[str]:
     ]
 
 
-def runs_here(jobs: Sequence[tuple]) -> Iterator[tuple[str, dict | Exception]]:
-    """Each run's name, and its record or what went wrong, one after the other."""
-    for job in jobs:
-        try:
-            yield run_name(*job[:4]), run_cell(*job)
-        except Exception as error:
-            yield run_name(*job[:4]), error
-
-
-def runs_on_cluster(
-    jobs: Sequence[tuple], address: str
-) -> Iterator[tuple[str, dict | Exception]]:
-    """The same on the workers of a Dask scheduler, in the order in which they end.
-
-    A run whose worker dies goes to another worker. Where the workers share the folder
-    it goes on there from its checkpoint.
-    """
-    try:
-        from dask.distributed import Client, as_completed
-    except ImportError:
-        raise ValueError("--scheduler needs Dask: pip install distributed") from None
-    with Client(address) as client:
-        if any(threads > 1 for threads in client.nthreads().values()):
-            raise ValueError(
-                "expected workers with one thread each (dask worker ADDRESS --nworkers "
-                f"2 --nthreads 1), but got {client.nthreads()}"
-            )
-        names = {client.submit(run_cell, *job): run_name(*job[:4]) for job in jobs}
-        for future in as_completed(list(names)):
-            try:
-                yield names[future], future.result()
-            except Exception as error:
-                yield names[future], error
-            future.release()  # a result still held is run again if its worker dies
-
-
-def train_table(options: argparse.Namespace) -> None:
+def train_all(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
     """All runs that the command line asks for; when one fails, the others go on."""
-    out = options.out.resolve()  # so that it means the same to workers elsewhere
-    jobs = [
-        (options.data, model, distortion, seed, out, options.images, options.device)
-        for seed in range(options.seeds)
-        for distortion in options.distortions
-        for model in options.models
-    ]
     address = options.scheduler
     failures = []
     for name, result in runs_on_cluster(jobs, address) if address else runs_here(jobs):
@@ -380,75 +240,123 @@ def train_table(options: argparse.Namespace) -> None:
             failures.append(f"{name}: {result!r}")
         else:
             print(f"{name}: {result['error']:.2f}%", flush=True)
-            if not (out / f"{name}.json").exists():  # the worker has another folder
-                write(out / f"{name}.json", to_json(result))
+            if not (options.out / f"{name}.json").exists():  # worker: another folder
+                write(options.out / f"{name}.json", to_json(result))
     if failures:
         raise SystemExit("\n".join([f"{len(failures)} runs failed:", *failures]))
+
+
+def table_jobs(options: argparse.Namespace) -> list[Job]:
+    """First one seed of every cell."""
+    jobs = []
+    for seed in range(options.seeds):
+        for distortion in options.distortions:
+            for model in options.models:
+                cell = (options.data, model, distortion, seed)
+                name = run_name(dict(zip(KEY, cell, strict=True)))
+                given = (*cell, options.out, options.images, options.device)
+                jobs.append((name, run_cell, given))
+    return jobs
+
+
+def sign_jobs(options: argparse.Namespace) -> list[Job]:
+    """First one seed of every network."""
+    jobs = []
+    for seed in range(options.seeds):
+        for model in options.models:
+            name = run_name({"data": "gtsrb", "model": model, "seed": seed})
+            given = (model, seed, options.out, options.images, options.device)
+            jobs.append((name, sign_runs.run_signs, given))
+    return jobs
+
+
+def add_options(
+    parser: argparse.ArgumentParser, models: Sequence[str], default: list[str], out: str
+) -> None:
+    """What both kinds of runs can be told."""
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="how many runs of each (%(default)s)"
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="MODEL",
+        choices=models,
+        default=default,
+        help=", ".join(models),
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(out),
+        help="folder of the records (%(default)s)",
+    )
+    parser.add_argument("--images", type=int, help="train on so many images only")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask scheduler: its workers do the runs (dask worker ADDRESS "
+        "--nworkers 2 --nthreads 1); let all machines share --out",
+    )
+    parser.add_argument("--report", action="store_true", help="print what is on record")
+    parser.add_argument("--json", action="store_true", help="report as JSON")
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what no run could do."""
+    if options.json and not options.report:
+        parser.error("--json needs --report")
+    if options.seeds < 1:
+        parser.error(f"expected --seeds to be at least 1, but got {options.seeds}")
+    if options.images is not None and options.images < Recipe.batch:
+        parser.error(
+            f"expected --images to be at least a batch of {Recipe.batch}, but got "
+            f"{options.images}"
+        )
+    options.out = options.out.resolve()  # so that it means the same to workers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m stn_tutorial.benchmark")
     commands = parser.add_subparsers(dest="command", required=True)
+    resume = "What is on record in --out is not trained again, and what was "
+    resume += "interrupted goes on."
     table = commands.add_parser(
         "table1",
         help="train the paper's table, or report it",
-        description="Train cells of the paper's table, each with several seeds. What "
-        "is on record in --out is not trained again, and what was interrupted goes on.",
+        description="Train cells of the paper's table, each with several seeds. "
+        + resume,
     )
     table.add_argument("--data", choices=sorted(DRAWS), default="mnist")
     table.add_argument(
-        "--seeds", type=int, default=3, help="how many runs of each cell"
-    )
-    table.add_argument(
-        "--models",
-        nargs="+",
-        metavar="MODEL",
-        choices=MODELS,
-        default=list(PAPER),
-        help=", ".join(MODELS),
-    )
-    table.add_argument(
         "--distortions", nargs="+", choices=DISTORTIONS, default=list(DISTORTIONS)
     )
-    table.add_argument(
-        "--out",
-        type=Path,
-        default=Path("chapters/recorded/table1"),
-        help="folder of the records (%(default)s)",
+    add_options(table, MODELS, list(PAPER), "chapters/recorded/table1")
+    table.set_defaults(jobs=table_jobs, text=report)
+    road = commands.add_parser(
+        "gtsrb",
+        help="train the networks for traffic signs, or report them",
+        description="Train networks on GTSRB, each with several seeds. " + resume,
     )
-    table.add_argument("--images", type=int, help="train on so many images only")
-    table.add_argument("--device", default="cpu", help="cpu or cuda")
-    table.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a Dask scheduler: its workers do the runs (dask worker ADDRESS "
-        "--nworkers 2 --nthreads 1); let all machines share --out",
-    )
-    table.add_argument("--report", action="store_true", help="print what is on record")
-    table.add_argument("--json", action="store_true", help="report as JSON")
-    check = commands.add_parser("evaluate", help="test a network from its weights")
-    check.add_argument("weights", type=Path)
+    models = list(signs.MODELS)
+    add_options(road, models, models, "chapters/recorded/gtsrb")
+    road.set_defaults(jobs=sign_jobs, text=sign_runs.report)
+    again = commands.add_parser("evaluate", help="test a network from its weights")
+    again.add_argument("weights", type=Path)
     options = parser.parse_args(arguments)
+    if options.command != "evaluate":
+        check(commands.choices[options.command], options)
     try:
         if options.command == "evaluate":
             print(json.dumps(evaluate(options.weights)))
-            return
-        if options.json and not options.report:
-            table.error("--json needs --report")
-        if options.seeds < 1:
-            table.error(f"expected --seeds to be at least 1, but got {options.seeds}")
-        if options.images is not None and options.images < Recipe.batch:
-            table.error(
-                f"expected --images to be at least a batch of {Recipe.batch}, but got "
-                f"{options.images}"
-            )
-        if options.json:
+        elif options.json:
             print(json.dumps(summary(options.out), indent=1))
         elif options.report:
-            print(report(options.out))
+            print(options.text(options.out))
         else:
-            train_table(options)
+            train_all(options, options.jobs(options))
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: error: {error}\n")
     except KeyboardInterrupt:

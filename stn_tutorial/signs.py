@@ -6,7 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_tutorial.affine import affine_grid, compose, rotation, scaling, translation
+from stn_tutorial.affine import (
+    affine_grid,
+    compose,
+    invert,
+    rotation,
+    scaling,
+    translation,
+)
 from stn_tutorial.digits import uniform
 from stn_tutorial.gtsrb import CLASSES, SIDE
 from stn_tutorial.networks import BFloat16, Network
@@ -101,8 +108,15 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         shape (N, 3, H, W), in [0, 1].
 
+    Raises:
+        ValueError: images of another shape.
+
     Used in chapter 7.
     """
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"expected images of shape (N, 3, H, W), but got {tuple(images.shape)}"
+        )
     n = len(images)
     images = images if images.is_floating_point() else images / 255
     x, y = uniform(-0.12, 0.12, n, generator), uniform(-0.12, 0.12, n, generator)
@@ -117,3 +131,41 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
         for low, high in ((0.6, 1.4), (-0.2, 0.2))
     )
     return (mean + contrast * (images - mean) + light).clamp(0, 1)
+
+
+def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
+    """How well windows fit boxes: the intersection's area over the union's.
+
+    The areas are counted on a lattice of 150x150 points from -1.5 to 1.5; of a window
+    that reaches beyond, the rest does not count.
+
+    Args:
+        theta: affine transforms; the window of each is where it sends the square from
+            -1 to 1. Shape (N, 2, 3).
+        boxes: x1, y1, x2, y2 in the same normalised coordinates, shape (N, 4).
+
+    Returns:
+        from 0 (apart) to 1 (the same), shape (N,).
+
+    Raises:
+        ValueError: theta or boxes of another shape.
+
+    Used in chapter 7.
+    """
+    n = len(theta)
+    if theta.shape != (n, 2, 3) or boxes.shape != (n, 4):
+        raise ValueError(
+            "expected theta of shape (N, 2, 3) and boxes of shape (N, 4), but got "
+            f"{tuple(theta.shape)} and {tuple(boxes.shape)}"
+        )
+    line = torch.linspace(-1.5, 1.5, 150)
+    points = torch.cartesian_prod(line, line)
+    shares = []
+    for window, box in zip(invert(theta).split(500), boxes.split(500), strict=True):
+        seen = points @ window[:, :, :2].mT + window[:, None, :, 2]
+        in_window = (seen.abs() <= 1).all(dim=2)
+        low, high = box[:, None, :2], box[:, None, 2:]
+        in_box = ((points >= low) & (points <= high)).all(dim=2)
+        both = (in_window & in_box).sum(dim=1)
+        shares.append(both / (in_window | in_box).sum(dim=1))
+    return torch.cat(shares)

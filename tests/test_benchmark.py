@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from stn_tutorial import benchmark, training
+from stn_tutorial import benchmark, records, training
 from stn_tutorial.benchmark import (
     PAPER,
     PAPER_IMAGES,
@@ -30,10 +30,10 @@ from stn_tutorial.benchmark import (
     recipe,
     report,
     run_cell,
-    summary,
 )
 from stn_tutorial.digits import SIDES, distort
 from stn_tutorial.networks import MODELS
+from stn_tutorial.records import summary
 
 FEW = 640  # images: five steps
 FIELDS = {"data", "model", "distortion", "errors", "weights", "images_seen", "seconds"}
@@ -198,7 +198,7 @@ def test_training_never_meets_validation_or_test_digits(monkeypatch, tmp_path):
         return training.train(*args, **options)
 
     monkeypatch.setattr(training, "distort", spy)
-    monkeypatch.setattr(benchmark, "train", look)
+    monkeypatch.setattr(records, "train", look)
     run("st-fcn-affine", tmp_path)
     seen = hashes(torch.cat(drawn))
     assert len(seen) > 300
@@ -238,7 +238,7 @@ def test_a_tenth_of_the_papers_images_at_most(model):
 
 def test_what_is_on_record_is_not_trained_again(table, monkeypatch):
     before = {name: (table / name).stat().st_mtime_ns for name in files(table)}
-    monkeypatch.setattr(benchmark, "train", forbid)
+    monkeypatch.setattr(records, "train", forbid)
     monkeypatch.setattr(benchmark, "load", forbid)
     assert run("fcn", table, seed=1) == read(table, "digits-fcn-R-seed1")
     assert before == {name: (table / name).stat().st_mtime_ns for name in files(table)}
@@ -317,7 +317,7 @@ def test_a_checkpoint_beside_its_record_is_removed(table, monkeypatch, tmp_path)
     (tmp_path / "checkpoints").mkdir()
     for seed in (1, 10):
         (tmp_path / f"checkpoints/digits-fcn-R-seed{seed}.safetensors").touch()
-    monkeypatch.setattr(benchmark, "train", forbid)
+    monkeypatch.setattr(records, "train", forbid)
     run("fcn", tmp_path, seed=1)
     assert files(tmp_path) == [
         "checkpoints/digits-fcn-R-seed10.safetensors",

@@ -1,0 +1,181 @@
+"""Train the networks for traffic signs on GTSRB, and keep every run on record."""
+
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+import torch.nn.functional as F
+from numpy import ndarray
+from torch import Tensor
+
+from stn_tutorial.affine import affine_grid
+from stn_tutorial.gtsrb import Signs, load_gtsrb, split_by_track
+from stn_tutorial.networks import Network
+from stn_tutorial.records import Task, rounded, run, summary
+from stn_tutorial.signs import augment, build, overlap
+from stn_tutorial.training import History, Recipe, error_rate
+
+# Test accuracy in %, and weights in millions where known.
+PUBLISHED = {
+    "humans (Stallkamp et al. 2012)": (98.84, None),
+    "multi-scale CNN (Sermanet and LeCun 2011)": (98.31, None),
+    "committee of 25 CNNs (Cireşan et al. 2012)": (99.46, 90),
+    "CNN of the Torch post (2015)": (98.42, None),
+    "the same, one ST": (99.33, None),
+    "the same, two STs": (99.61, 20),
+    "three STs (Arcos-García et al. 2018)": (99.71, 14.6),
+}
+WATCHED = 12  # test images whose windows a record follows through the training
+
+
+def recipe(images: int | None = None) -> Recipe:
+    """How the networks are trained; chosen on validation tracks.
+
+    Args:
+        images: train on so many images instead, to try things out.
+    """
+    return Recipe(images=images or 400_000, localisation_rate=0.1)
+
+
+def as_tensors(images: ndarray, labels: ndarray) -> tuple[Tensor, Tensor]:
+    """From arrays (N, H, W, 3) of bytes to tensors (N, 3, H, W), still of bytes."""
+    images = torch.tensor(images).permute(0, 3, 1, 2)
+    return images, torch.tensor(labels)
+
+
+def test_set(signs: Signs) -> tuple[Tensor, Tensor]:
+    """The official test images (12630, 3, 48, 48), in [0, 1], and their labels."""
+    images, labels = as_tensors(signs.test_images, signs.test_labels)
+    return images / 255, labels
+
+
+def new_network(model: str, seed: int) -> Network:
+    """An untrained network; its first weights depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(model)
+    return network.to(memory_format=torch.channels_last)
+
+
+def run_signs(
+    model: str,
+    seed: int,
+    out: str | Path,
+    images: int | None = None,
+    device: str = "cpu",
+) -> dict:
+    """Train one network with one seed, as :func:`stn_tutorial.records.run` does it.
+
+    Args:
+        model: one of ``MODELS`` in :mod:`stn_tutorial.signs`.
+        seed: of the first weights and of all that is drawn. The validation tracks
+            are the same for every seed.
+        out: folder of the records.
+        images: train on so many images instead of the recipe's.
+        device: "cpu" or "cuda".
+
+    Returns:
+        the record, as in its file; with a transformer also what :func:`look` gives.
+
+    Used in chapter 7.
+    """
+
+    def prepare() -> Task:
+        signs = load_gtsrb()
+        train, held = (
+            as_tensors(signs.train_images[part], signs.train_labels[part])
+            for part in split_by_track(signs)
+        )
+        test = test_set(signs)
+        network = new_network(model, seed)
+        validation = held[0] / 255, held[1]
+        task = Task(network, *train, augment, validation, test)
+        if network.transformer is None:
+            return task
+        generator = torch.Generator().manual_seed(1)
+        chosen = torch.randperm(len(test[1]), generator=generator)[:WATCHED]
+        boxes = torch.tensor(signs.test_boxes)
+
+        def describe(network: Network, history: History) -> dict:
+            return look(network, history, test, boxes)
+
+        return task._replace(watched=test[0][chosen], describe=describe)
+
+    key = {"data": "gtsrb", "model": model, "seed": seed}
+    return run(out, key, recipe(images), prepare, device)
+
+
+@torch.no_grad()
+def look(
+    network: Network, history: History, test: tuple[Tensor, Tensor], boxes: Tensor
+) -> dict:
+    """What the first transformer does, for the record.
+
+    Args:
+        network: trained, with a transformer.
+        history: of its training.
+        test: images (M, 3, H, W) and labels (M,).
+        boxes: of the signs in the test images, shape (M, 4).
+
+    Returns:
+        ``theta``: the watched images' transforms at each moment of the training;
+        ``overlap``: of window and box, the mean over the test images;
+        ``theta_mean`` and ``theta_deviation``: over the test images;
+        ``error_with_one_theta``: the test error in per cent when every image gets the
+        mean theta.
+    """
+    images, labels = test
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    theta = torch.cat(
+        [network.straighten(batch.to(device))[1].cpu() for batch in images.split(500)]
+    )
+    middle = theta.mean(dim=0)
+
+    grid = affine_grid(middle[None], images[:1].shape, align_corners=False)
+    fixed = torch.cat(
+        [
+            F.grid_sample(
+                batch,
+                grid.expand(len(batch), -1, -1, -1),
+                padding_mode="border",
+                align_corners=False,
+            )
+            for batch in images.split(500)
+        ]
+    )
+    one_theta = error_rate(network.classifier, fixed, labels)
+    network.train(training)
+    return {
+        "theta": rounded(torch.stack(history.theta)),
+        "overlap": rounded(overlap(theta, boxes).mean()),
+        "theta_mean": rounded(middle),
+        "theta_deviation": rounded(theta.std(dim=0)),
+        "error_with_one_theta": one_theta,
+    }
+
+
+def report(out: str | Path) -> str:
+    """The runs on record as text, most accurate first, and what others have reached."""
+    entries = summary(out)
+    if not entries:
+        return f"no run on record in {Path(out).resolve()}"
+    entries.sort(key=lambda entry: mean(entry["errors"]))
+    lines = [
+        "GTSRB: test accuracy in %, mean ± standard deviation over seeds",
+        f"{'':46}{'accuracy':>14}{'seeds':>7}{'weights':>11}{'images':>10}{'min':>5}",
+    ]
+    for entry in entries:
+        errors = entry["errors"]
+        spread = f" ± {stdev(errors):.2f}" if len(errors) > 1 else ""
+        lines.append(
+            f"{entry['model']:46}{f'{100 - mean(errors):.2f}{spread}':>14}"
+            f"{len(errors):7}{entry['weights']:11,}{entry['images_seen']:10,}"
+            f"{entry['seconds'] / 60:5.0f}"
+        )
+    lines.append("published:")
+    for name, (accuracy, millions) in PUBLISHED.items():
+        weights = f"{millions}M" if millions else ""
+        lines.append(f"{name:46}{f'{accuracy:.2f}':>14}{'':7}{weights:>11}".rstrip())
+    return "\n".join(lines)
