@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from stn_tutorial import signs
-from stn_tutorial.affine import identity
-from stn_tutorial.signs import MODELS, augment, build
+from stn_tutorial.affine import compose, identity, rotation, scaling, translation
+from stn_tutorial.signs import MODELS, augment, build, overlap
 
 WITH = [model for model in MODELS if model.startswith("st")]
 
@@ -136,3 +136,50 @@ def test_views_differ_from_image_to_image_and_follow_the_generator(images):
     assert (views[0] - views[1:]).abs().amax((1, 2, 3)).min() > 0.05
     assert (augment(same, generator(3)) - views).abs().max() > 0.05
     assert 0 <= views.min() < views.max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(3, 48, 48), (2, 1, 48, 48), (2, 48, 48, 3)])
+def test_images_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\), but got \("):
+        augment(torch.zeros(shape), generator())
+
+
+# Windows and boxes
+
+
+@pytest.mark.parametrize(
+    ("theta", "box", "wanted"),
+    [
+        (identity(), (-1, -1, 1, 1), 1),
+        (identity(), (-0.5, -0.5, 0.5, 0.5), 1 / 4),
+        (scaling(0.5), (-1, -1, 1, 1), 1 / 4),
+        (scaling(0.5), (0, -0.5, 1, 0.5), 1 / 3),
+        (scaling(0.4, 0.8), (-0.4, -0.8, 0.4, 0.8), 1),
+        (scaling(0.3), (0.5, 0.5, 1, 1), 0),
+        (compose(translation(0.4, -0.3), scaling(0.5)), (-0.1, -0.8, 0.9, 0.2), 1),
+        # Two squares, one turned by 45 degrees, have a regular octagon in common.
+        (compose(rotation(45), scaling(0.8)), (-0.8, -0.8, 0.8, 0.8), 1 / math.sqrt(2)),
+    ],
+)
+def test_overlap_by_hand(theta, box, wanted):
+    found = overlap(theta, torch.tensor([box]).float())
+    assert found.shape == (1,)
+    assert found.item() == pytest.approx(wanted, abs=0.02)
+
+
+def test_overlap_of_many():
+    """Each window is held against its own box, in whatever batches."""
+    sizes = torch.linspace(0.3, 1, 1100)
+    boxes = torch.tensor([-0.6, -0.6, 0.6, 0.6]).expand(1100, 4)
+    found = overlap(scaling(sizes), boxes)
+    wanted = torch.minimum(sizes / 0.6, 0.6 / sizes) ** 2
+    assert (found - wanted).abs().max() < 0.06
+    assert (found - wanted).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("theta", "boxes"), [((2, 2, 3), (3, 4)), ((2, 3, 3), (2, 4)), ((2, 2, 3), (2, 2))]
+)
+def test_windows_and_boxes_of_other_shapes_are_refused(theta, boxes):
+    with pytest.raises(ValueError, match=r"boxes of shape \(N, 4\), but got \("):
+        overlap(torch.ones(theta), torch.ones(boxes))
