@@ -23,7 +23,20 @@ from tqdm import tqdm
 
 from stn_tutorial._download import data_folders, download, unreachable, write
 
-CLASSES = 43
+# The classes, in the official order.
+NAMES = (
+    *("speed limit 20", "speed limit 30", "speed limit 50", "speed limit 60"),
+    *("speed limit 70", "speed limit 80", "end of limit 80", "speed limit 100"),
+    *("speed limit 120", "no overtaking", "no overtaking by lorries"),
+    *("right of way", "priority road", "give way", "stop", "no vehicles"),
+    *("no lorries", "no entry", "danger", "curve left", "curve right"),
+    *("double curve", "bumpy road", "slippery road", "road narrows", "road works"),
+    *("traffic lights", "pedestrians", "children", "bicycles", "snow or ice"),
+    *("wild animals", "end of all limits", "turn right", "turn left", "ahead only"),
+    *("ahead or right", "ahead or left", "keep right", "keep left", "roundabout"),
+    *("overtaking allowed", "overtaking allowed to lorries"),
+)
+CLASSES = len(NAMES)
 SIDE = 48
 # Class and track. Eight of its images are in the test set too, pixel for pixel.
 LEAK = (14, 23)

@@ -4,15 +4,13 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-import torch.nn.functional as F
 from numpy import ndarray
 from torch import Tensor
 
-from stn_tutorial.affine import affine_grid
 from stn_tutorial.gtsrb import Signs, load_gtsrb, split_by_track
 from stn_tutorial.networks import Network
-from stn_tutorial.records import Task, rounded, run, summary
-from stn_tutorial.signs import augment, build, overlap
+from stn_tutorial.records import Task, read, rounded, run, summary
+from stn_tutorial.signs import augment, build, overlap, read_windows
 from stn_tutorial.training import History, Recipe, error_rate
 
 # Test accuracy in %, and weights in millions where known.
@@ -133,17 +131,8 @@ def look(
     )
     middle = theta.mean(dim=0)
 
-    grid = affine_grid(middle[None], images[:1].shape, align_corners=False)
     fixed = torch.cat(
-        [
-            F.grid_sample(
-                batch,
-                grid.expand(len(batch), -1, -1, -1),
-                padding_mode="border",
-                align_corners=False,
-            )
-            for batch in images.split(500)
-        ]
+        [read_windows(batch, middle[None]) for batch in images.split(500)]
     )
     one_theta = error_rate(network.classifier, fixed, labels)
     network.train(training)
@@ -178,4 +167,23 @@ def report(out: str | Path) -> str:
     for name, (accuracy, millions) in PUBLISHED.items():
         weights = f"{millions}M" if millions else ""
         lines.append(f"{name:46}{f'{accuracy:.2f}':>14}{'':7}{weights:>11}".rstrip())
+    return "\n".join(lines)
+
+
+def report_windows(out: str | Path) -> str:
+    """The runs with a transformer as text: what its windows are like on test images."""
+    lines = [
+        f"{'':20}{'size of the window':>20}{'overlap':>10}{'error':>9}"
+        f"{'with one window':>18}"
+    ]
+    for path in sorted(Path(out).glob("*.json")):
+        record = read(path)
+        if "overlap" in record:
+            size = torch.tensor(record["theta_mean"])[:, :2].det().abs().sqrt()
+            deviation = torch.tensor(record["theta_deviation"])[:, :2].max()
+            lines.append(
+                f"{path.stem.removeprefix('gtsrb-'):20}"
+                f"{f'{size:.2f} ± {deviation:.3f}':>20}{record['overlap']:10.2f}"
+                f"{record['error']:8.2f}%{record['error_with_one_theta']:17.2f}%"
+            )
     return "\n".join(lines)

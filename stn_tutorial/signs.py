@@ -16,18 +16,18 @@ from stn_tutorial.affine import (
 )
 from stn_tutorial.digits import uniform
 from stn_tutorial.gtsrb import CLASSES, SIDE
+from stn_tutorial.gtsrb import load_gtsrb as load_gtsrb  # also as signs.load_gtsrb
 from stn_tutorial.networks import BFloat16, Network
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 
-# Filters of the classifier's four stages. With them the three kinds of a size have
-# equally many weights, but for 2%.
+# Filters of the classifier's four stages. With them the kinds of a size have equally
+# many weights, but for 2%.
 FILTERS = {
     "cnn-small": (16, 32, 64, 144),
     "st-cnn-small": (16, 32, 64, 128),
     "st2-cnn-small": (16, 32, 64, 106),
     "cnn-large": (32, 64, 128, 264),
     "st-cnn-large": (32, 64, 128, 256),
-    "st2-cnn-large": (32, 64, 128, 240),
 }
 MODELS = tuple(FILTERS)
 
@@ -169,3 +169,37 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
         both = (in_window & in_box).sum(dim=1)
         shares.append(both / (in_window | in_box).sum(dim=1))
     return torch.cat(shares)
+
+
+def find_windows(network: Network, images: Tensor) -> Tensor:
+    """Where the first transformer looks: theta for each image, without gradients.
+
+    Args:
+        network: with a transformer.
+        images: shape (N, 3, H, W), in [0, 1].
+
+    Returns:
+        shape (N, 2, 3).
+
+    Used in chapter 7.
+    """
+    with torch.inference_mode():
+        return network.straighten(images)[1]
+
+
+def read_windows(images: Tensor, theta: Tensor, side: int = SIDE) -> Tensor:
+    """What windows show, as the networks of chapter 7 see it.
+
+    Args:
+        images: shape (N, 3, H, W).
+        theta: the windows, shape (N, 2, 3), or (1, 2, 3) for one that serves all.
+        side: pixels a side of what comes out.
+
+    Returns:
+        shape (N, 3, side, side); places outside an image repeat its border.
+
+    Used in chapter 7.
+    """
+    size = (*images.shape[:2], side, side)
+    grid = affine_grid(theta.expand(len(images), 2, 3), size, align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -14,7 +14,14 @@ from stn_tutorial import benchmark, records, sign_runs
 from stn_tutorial.affine import identity, scaling
 from stn_tutorial.benchmark import main
 from stn_tutorial.gtsrb import ARRAYS, load_gtsrb, split_by_track
-from stn_tutorial.sign_runs import look, new_network, recipe, report, run_signs
+from stn_tutorial.sign_runs import (
+    look,
+    new_network,
+    recipe,
+    report,
+    report_windows,
+    run_signs,
+)
 from stn_tutorial.signs import MODELS
 from stn_tutorial.training import History
 
@@ -346,3 +353,19 @@ def test_without_the_data_the_message_says_what_to_do(tmp_path, monkeypatch, cap
         main(["gtsrb", "--models", "cnn-small", "--out", str(tmp_path / "out")])
     assert "train_images.npy is missing, broken" in str(stop.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_report_of_windows(tmp_path):
+    """Only of networks that have windows; the size is the root of the area."""
+    look_fields = {
+        "theta_mean": [[0.8, 0.0, 0.1], [0.0, 0.2, 0.0]],
+        "theta_deviation": [[0.01, 0.0, 0.5], [0.02, 0.03, 0.0]],
+        "overlap": 0.625,
+        "error_with_one_theta": 0.5,
+    }
+    fabricate(tmp_path, "st-cnn-small", {0: 0.25}, **look_fields)
+    fabricate(tmp_path, "cnn-small", {0: 1.0})
+    lines = report_windows(tmp_path).splitlines()
+    assert len(lines) == 2
+    row = "st-cnn-small-seed0 0.40 ± 0.030 0.62 0.25% 0.50%"
+    assert lines[1].split() == row.split()

@@ -9,7 +9,14 @@ from torch.testing import assert_close
 
 from stn_tutorial import signs
 from stn_tutorial.affine import compose, identity, rotation, scaling, translation
-from stn_tutorial.signs import MODELS, augment, build, overlap
+from stn_tutorial.signs import (
+    MODELS,
+    augment,
+    build,
+    find_windows,
+    overlap,
+    read_windows,
+)
 
 WITH = [model for model in MODELS if model.startswith("st")]
 
@@ -32,12 +39,14 @@ def weights(model):
 # The networks
 
 
-@pytest.mark.parametrize(("size", "wanted"), [("small", 0.35e6), ("large", 1.2e6)])
-def test_models_of_a_size_have_equally_many_weights(size, wanted):
+@pytest.mark.parametrize(
+    ("size", "kinds", "wanted"), [("small", 3, 0.35e6), ("large", 2, 1.2e6)]
+)
+def test_models_of_a_size_have_equally_many_weights(size, kinds, wanted):
     counts = [weights(model) for model in MODELS if model.endswith(size)]
-    assert len(counts) == 3
+    assert len(counts) == kinds
     assert max(counts) < 1.02 * min(counts)
-    assert counts == pytest.approx([wanted] * 3, rel=0.03)
+    assert counts == pytest.approx([wanted] * kinds, rel=0.03)
 
 
 @pytest.mark.parametrize("classes", [43, 12])
@@ -183,3 +192,25 @@ def test_overlap_of_many():
 def test_windows_and_boxes_of_other_shapes_are_refused(theta, boxes):
     with pytest.raises(ValueError, match=r"boxes of shape \(N, 4\), but got \("):
         overlap(torch.ones(theta), torch.ones(boxes))
+
+
+def test_windows_are_what_the_transformer_looks_through(images):
+    """The package's two halves make what the network itself makes."""
+    network = build("st-cnn-small").eval()
+    with torch.no_grad():
+        network.transformer.localisation[1].last.weight.normal_(std=0.1)
+        straight, theta = network.straighten(images)
+    found = find_windows(network, images)
+    assert not found.requires_grad
+    assert_close(found, theta)
+    assert (found[0] - found[1]).abs().max() > 1e-3
+    assert_close(read_windows(images, found), straight, atol=1e-6, rtol=0)
+
+
+def test_one_window_serves_all_images(images):
+    """A quarter of the image, as large as asked for; the border goes on outside."""
+    corner = compose(translation(-0.5, -0.5), scaling(0.5))
+    seen = read_windows(images, corner, side=24)
+    assert_close(seen, images[:, :, :24, :24], atol=1e-5, rtol=0)
+    beside = read_windows(images, translation(2.0, 0.0))
+    assert_close(beside, images[..., -1:].expand(3, 3, 48, 48), atol=1e-5, rtol=0)

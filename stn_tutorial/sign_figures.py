@@ -1,0 +1,161 @@
+"""Figures of chapter 7: traffic signs, and the windows that networks put on them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from stn_tutorial.affine import affine_grid
+from stn_tutorial.figures import (
+    GREY,
+    GRID,
+    INPUT,
+    OUTPUT,
+    Animation,
+    draw_grid,
+    frame,
+    show_image,
+    show_images,
+)
+from stn_tutorial.gtsrb import SIDE
+from stn_tutorial.sign_runs import PUBLISHED
+from stn_tutorial.signs import read_windows
+
+
+def read_tiles(path: str | Path) -> Tensor:
+    """The images of a picture that shows two rows of them, (N, 3, 48, 48), in [0, 1].
+
+    Raises:
+        ValueError: the picture is not two rows of 48x48 images in colour.
+
+    Used in chapter 7.
+    """
+    pixels = torch.tensor(plt.imread(path))
+    if pixels.dim() != 3 or len(pixels) != 2 * SIDE or pixels.shape[1] % SIDE:
+        raise ValueError(
+            f"expected {path} to show two rows of {SIDE}x{SIDE} images in colour, but "
+            f"its shape is {tuple(pixels.shape)}"
+        )
+    tiles = pixels[:, :, :3].unflatten(0, (2, SIDE)).unflatten(2, (-1, SIDE))
+    return tiles.permute(0, 2, 4, 1, 3).flatten(0, 1)
+
+
+def draw_window(ax: plt.Axes, theta: Tensor) -> None:
+    """The outline of a window over its image; a dot marks the upper left corner."""
+    ax.autoscale(False)
+    grid = affine_grid(theta[None], (1, 3, SIDE, SIDE), align_corners=False)
+    draw_grid(ax, grid[0], (SIDE, SIDE), lines=2)
+
+
+def show_windows(
+    images: Tensor, theta: Tensor, title: str = "", side: int = SIDE
+) -> Figure:
+    """Images with their windows, and below them what the windows show.
+
+    Args:
+        images: shape (N, 3, 48, 48), in [0, 1].
+        theta: the windows, shape (N, 2, 3).
+        title: text above all.
+        side: pixels a side of what the windows show.
+
+    Used in chapter 7.
+    """
+    seen = read_windows(images, theta, side)
+    figure = show_images([*images, *seen], columns=len(images), height=0.95)
+    for ax, window in zip(figure.axes, theta, strict=False):
+        draw_window(ax, window)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def film(
+    images: Tensor,
+    thetas: Sequence[Tensor],
+    titles: Sequence[str],
+    label: str,
+    side: int = SIDE,
+) -> Animation:
+    """The windows on the same images at several moments, to be played.
+
+    Args:
+        images: shape (N, 3, 48, 48), in [0, 1].
+        thetas: for each moment the windows, shape (N, 2, 3).
+        titles: text above each moment.
+        label: what the film shows, for readers who cannot see it.
+        side: pixels a side of what the windows show.
+
+    Used in chapter 7.
+    """
+    moments = zip(thetas, titles, strict=True)
+    frames = [show_windows(images, theta, title, side) for theta, title in moments]
+    return Animation([frame(figure) for figure in frames], label)
+
+
+def show_approach(
+    track: Tensor, theta: Tensor, widths: Sequence[int], label: str
+) -> Animation:
+    """A sign that comes nearer: in its own size, with the window, and in the window.
+
+    Args:
+        track: frames in the order of time, shape (N, 3, 48, 48), in [0, 1].
+        theta: their windows, shape (N, 2, 3).
+        widths: of the frames as they were filmed, in pixels.
+        label: what the film shows, for readers who cannot see it.
+
+    Used in chapter 7.
+    """
+    outputs, most = read_windows(track, theta), max(widths) / 2
+    frames = []
+    for image, window, output, width in zip(track, theta, outputs, widths, strict=True):
+        figure, axes = plt.subplots(1, 3, figsize=(5, 2))
+        show_image(axes[0], image, f"{width} pixels")
+        axes[0].images[0].set_extent((-width / 2, width / 2, width / 2, -width / 2))
+        axes[0].set(xlim=(-most, most), ylim=(most, -most))
+        show_image(axes[1], image, "input", edge=INPUT)
+        draw_window(axes[1], window)
+        show_image(axes[2], output, "output", edge=OUTPUT)
+        frames.append(frame(figure))
+    return Animation(frames, label)
+
+
+def show_errors(entries: Sequence[dict]) -> Figure:
+    """The test errors of the networks on record beside published ones.
+
+    Args:
+        entries: as :func:`stn_tutorial.records.summary` gives them.
+
+    Used in chapter 7.
+    """
+    rows = {entry["model"]: entry["errors"] for entry in entries}
+    figure, ax = plt.subplots(figsize=(6.4, 0.32 * (len(rows) + len(PUBLISHED)) + 0.5))
+    for i, errors in enumerate(rows.values()):
+        ax.plot(errors, [i] * len(errors), "o", color=OUTPUT)
+    for i, (accuracy, _) in enumerate(PUBLISHED.values(), len(rows)):
+        ax.plot(100 - accuracy, i, "|", color="black", markersize=10, mew=2)
+    ax.set_yticks(range(len(rows) + len(PUBLISHED)), [*rows, *PUBLISHED])
+    ax.set(xlabel="test error (%)", xlim=(0, None))
+    ax.invert_yaxis()
+    return figure
+
+
+def show_places(truth: Tensor, theta: dict[str, Tensor]) -> Figure:
+    """The centres of windows against those of the signs, x and y alike.
+
+    Args:
+        truth: centres of the signs, shape (N, 2).
+        theta: for each network its windows, shape (N, 2, 3).
+
+    Used in chapter 7.
+    """
+    size = (3.1 * len(theta), 3.2)
+    figure, axes = plt.subplots(1, len(theta), figsize=size, sharey=True, squeeze=False)
+    for ax, (name, windows) in zip(axes.flat, theta.items(), strict=True):
+        ax.plot([-1, 1], [-1, 1], "--", color=GREY)
+        centres = windows[:, :, 2].flatten()
+        ax.scatter(truth.flatten(), centres, s=4, alpha=0.3, color=GRID)
+        ax.set(title=name, xlabel="centre of the sign", xlim=(-1, 1), ylim=(-1, 1))
+    axes[0, 0].set_ylabel("centre of the window")
+    return figure
