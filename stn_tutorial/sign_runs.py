@@ -16,12 +16,12 @@ from stn_tutorial.training import History, Recipe, error_rate
 # Test accuracy in %, and weights in millions where known.
 PUBLISHED = {
     "humans (Stallkamp et al. 2012)": (98.84, None),
-    "multi-scale CNN (Sermanet and LeCun 2011)": (98.31, None),
-    "committee of 25 CNNs (Cireşan et al. 2012)": (99.46, 90),
+    "multi-scale CNN (Sermanet 2011)": (98.31, None),
+    "25 CNNs (Cireşan et al. 2012)": (99.46, 90),
     "CNN of the Torch post (2015)": (98.42, None),
     "the same, one ST": (99.33, None),
     "the same, two STs": (99.61, 20),
-    "three STs (Arcos-García et al. 2018)": (99.71, 14.6),
+    "3 STs (Arcos-García et al. 2018)": (99.71, 14.6),
 }
 WATCHED = 12  # test images whose windows a record follows through the training
 
@@ -153,20 +153,20 @@ def report(out: str | Path) -> str:
     entries.sort(key=lambda entry: mean(entry["errors"]))
     lines = [
         "GTSRB: test accuracy in %, mean ± standard deviation over seeds",
-        f"{'':46}{'accuracy':>14}{'seeds':>7}{'weights':>11}{'images':>10}{'min':>5}",
+        f"{'':33}{'accuracy':>13}{'seeds':>6}{'weights':>10}{'images':>9}{'min':>4}",
     ]
     for entry in entries:
         errors = entry["errors"]
         spread = f" ± {stdev(errors):.2f}" if len(errors) > 1 else ""
         lines.append(
-            f"{entry['model']:46}{f'{100 - mean(errors):.2f}{spread}':>14}"
-            f"{len(errors):7}{entry['weights']:11,}{entry['images_seen']:10,}"
-            f"{entry['seconds'] / 60:5.0f}"
+            f"{entry['model']:33}{f'{100 - mean(errors):.2f}{spread}':>13}"
+            f"{len(errors):6}{entry['weights']:10,}{entry['images_seen']:9,}"
+            f"{entry['seconds'] / 60:4.0f}"
         )
     lines.append("published:")
     for name, (accuracy, millions) in PUBLISHED.items():
         weights = f"{millions}M" if millions else ""
-        lines.append(f"{name:46}{f'{accuracy:.2f}':>14}{'':7}{weights:>11}".rstrip())
+        lines.append(f"{name:33}{f'{accuracy:.2f}':>13}{'':6}{weights:>10}".rstrip())
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from book_extension import repository
+from book_extension import repository, site_address
 from notebooks import ROOT
 
 MEGABYTE = 2**20
@@ -62,6 +62,26 @@ def test_a_fork_launches_the_fork(
     environ: dict[str, str], expected: tuple[str, str]
 ) -> None:
     assert repository("https://host/me/book", "main", environ) == expected
+
+
+def test_the_site_of_a_repository() -> None:
+    address = site_address("https://github.com/You/fork")
+    assert address == "https://you.github.io/fork/"
+
+
+@pytest.mark.parametrize("name", ["page", "code", "question"])
+def test_issue_forms_ask_for_what_is_needed(name: str) -> None:
+    """No empty report, and no two fields of one name."""
+    form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
+    assert form["name"] and form["description"]
+    fields = form["body"]
+    assert len({field["id"] for field in fields}) == len(fields) >= 3
+    assert all(field["attributes"]["label"] for field in fields)
+    needed = [field.get("validations", {}).get("required") for field in fields]
+    assert needed.count(True) >= 2
+    assert yaml.safe_load(read(".github/ISSUE_TEMPLATE/config.yml")) == {
+        "blank_issues_enabled": False
+    }
 
 
 def test_binder_installs_the_tested_versions() -> None:

@@ -4,16 +4,18 @@ Build the site first (`make book`). Needs Chromium: without it these tests are s
 or fail where the variable CI is set.
 """
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import pytest
 import yaml
-from book_extension import repository
-from conftest import PHONE, Visit
+from book_extension import repository, site_address
+from conftest import PHONE, Visit, serve
 from notebooks import ROOT, chapters
-from playwright.sync_api import expect
+from PIL import Image
+from playwright.sync_api import BrowserContext, expect
 
 
 def source(name: str) -> str:
@@ -130,6 +132,10 @@ def test_chapter_can_be_launched_and_downloaded(web: Visit, chapter: str) -> Non
     colab = f"{buttons['colab_url']}/github/{name}/blob/{branch}"
     assert f"{colab}/{chapter}.ipynb" in links
     assert f"{url}/edit/{branch}/{chapter}.ipynb" in links
+    (report,) = [link for link in links if "/issues/new" in link]
+    form = {"template": ["page.yml"], "page": [chapter]}
+    assert parse_qs(urlsplit(report).query) == form
+    assert (ROOT / ".github/ISSUE_TEMPLATE/page.yml").exists()
     assert urljoin(web.base, f"_sources/{chapter}.ipynb") in links
     assert tab.locator("button.copybtn").count() > 0
 
@@ -138,20 +144,23 @@ def test_chapter_can_be_launched_and_downloaded(web: Visit, chapter: str) -> Non
 def test_animation_steps_plays_and_follows_the_keyboard(
     web: Visit, chapter: str
 ) -> None:
-    player = web.open(f"{chapter}.html").locator(".stn-animation")
-    frame, slider = player.locator("output"), player.get_by_label("Frame", exact=True)
-    last = int(slider.get_attribute("max"))
-    place = "e => e.parentElement.style.backgroundPositionX"
-    player.get_by_label("One frame on").click()
-    assert frame.text_content() == f"2 / {last + 1}"
-    moved = float(player.locator("img").evaluate(place).rstrip("%"))
-    assert moved == pytest.approx(100 / last, abs=0.01)
-    slider.press("End")
-    assert frame.text_content() == f"{last + 1} / {last + 1}"
-    player.get_by_role("button", name="Play").click()
-    assert player.get_by_role("button", name="Pause").is_visible()
-    expect(player.get_by_role("button", name="Play")).to_be_visible(timeout=15_000)
-    assert frame.text_content() == f"{last + 1} / {last + 1}"
+    players = web.open(f"{chapter}.html").locator(".stn-animation").all()
+    assert players
+    for player in players:
+        frame = player.locator("output")
+        slider = player.get_by_label("Frame", exact=True)
+        last = int(slider.get_attribute("max"))
+        place = "e => e.parentElement.style.backgroundPositionX"
+        player.get_by_label("One frame on").click()
+        assert frame.text_content() == f"2 / {last + 1}"
+        moved = float(player.locator("img").evaluate(place).rstrip("%"))
+        assert moved == pytest.approx(100 / last, abs=0.01)
+        slider.press("End")
+        assert frame.text_content() == f"{last + 1} / {last + 1}"
+        player.get_by_role("button", name="Play").click()
+        assert player.get_by_role("button", name="Pause").is_visible()
+        expect(player.get_by_role("button", name="Play")).to_be_visible(timeout=15_000)
+        assert frame.text_content() == f"{last + 1} / {last + 1}"
     assert web.faults == []
 
 
@@ -178,11 +187,12 @@ def test_site_holds_every_page_and_no_other(site: Path) -> None:
         for path in site.rglob("*.html")
         if "_static" not in path.parts
     }
-    assert built == set(PAGES)
+    assert built == {*PAGES, "404.html"}
 
 
 def test_internal_links_and_anchors_resolve(site: Path) -> None:
-    pages = {path: Anchors(path) for path in site.rglob("*.html")}
+    # 404.html is for one address only; it has a test of its own.
+    pages = {p: Anchors(p) for p in site.rglob("*.html") if p.name != "404.html"}
     broken = []
     for path, page in pages.items():
         for link in page.links:
@@ -197,3 +207,48 @@ def test_internal_links_and_anchors_resolve(site: Path) -> None:
             if not target.is_file() or lost:
                 broken.append(f"{path.relative_to(site)}: {link}")
     assert broken == []
+
+
+ADDRESS = site_address(repository(**CONFIG["repository"])[0])
+
+
+def test_a_wrong_address_leads_back_into_the_book(
+    browser: BrowserContext, site: Path, tmp_path: Path
+) -> None:
+    """The host shows 404.html at any depth: no link of it may be relative."""
+    folder = urlsplit(ADDRESS).path.strip("/")
+    (tmp_path / folder).symlink_to(site)
+    with serve(tmp_path) as server:
+        visit = Visit(browser, f"{server}{folder}/")
+        check_page(visit, "404.html")
+        visit.tab.close()
+    links = {link for link in Anchors(site / "404.html").links if link[0] != "#"}
+    for link in links:
+        parts = urlsplit(link)
+        if not parts.netloc:
+            assert parts.path.startswith(f"/{folder}/")
+            inside = parts.path.removeprefix(f"/{folder}/") or "index.html"
+            assert (site / inside).is_file(), link
+    assert {f"/{folder}/{name}.html" for name in DOCUMENTS} <= links
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_shared_link_has_a_preview(document: str, site: Path) -> None:
+    page = (site / f"{document}.html").read_text("utf-8")
+    tags = re.findall(r'<meta property="og:(\S+)" content="([^"]*)"', page)
+    preview = dict(tags)
+    assert len(tags) == len(preview)
+    assert preview["url"] == f"{ADDRESS}{document}.html"
+    assert f'<link rel="canonical" href="{preview["url"]}"' in page
+    assert preview["site_name"] == CONFIG["title"]
+    assert preview["title"] in page.split("<h1>")[1].split("</h1>")[0]
+    assert len(preview["description"]) > 60
+    assert preview["image"].startswith(ADDRESS)
+    assert preview["image:alt"]
+    with Image.open(site / preview["image"].removeprefix(ADDRESS)) as picture:
+        assert picture.size == (1200, 630)
+
+
+def test_the_sitemap_names_every_document(site: Path) -> None:
+    found = re.findall("<loc>(.*?)</loc>", (site / "sitemap.xml").read_text("utf-8"))
+    assert sorted(found) == sorted(f"{ADDRESS}{name}.html" for name in DOCUMENTS)

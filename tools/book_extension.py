@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 
 def repository(
@@ -29,12 +30,50 @@ def repository(
     return f"{server}/{environ['GITHUB_REPOSITORY']}", branch
 
 
-def set_repository(app: Any, config: Any) -> None:
-    """Put the repository into the theme's options."""
+def site_address(url: str) -> str:
+    """Say where GitHub Pages puts the site of a repository."""
+    owner, name = urlsplit(url).path.strip("/").split("/")
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
+NOT_FOUND = """\
+<h1>There is no such page</h1>
+<p>It may have moved, or the address has a mistake.</p>
+<ul>
+<li>All chapters are in the menu of this page, and on
+<a href="{path}">the book's first page</a>.</li>
+<li><a href="{path}search.html">Search the book</a>.</li>
+<li>Has a link on one of our pages brought you here? Please
+<a href="{url}/issues/new?template=page.yml">tell us which</a>.</li>
+</ul>
+"""
+
+
+def set_addresses(app: Any, config: Any) -> None:
+    """Tell the theme and the other extensions where book and repository are."""
     options = config.html_theme_options
-    options["repository_url"], options["repository_branch"] = repository(
-        options["repository_url"], options["repository_branch"]
-    )
+    url, branch = repository(options["repository_url"], options["repository_branch"])
+    options["repository_url"], options["repository_branch"] = url, branch
+    config.html_baseurl = config.ogp_site_url = site_address(url)
+    config.ogp_site_name = config.html_title
+    path = urlsplit(config.html_baseurl).path
+    config.notfound_urls_prefix = path
+    body = NOT_FOUND.format(path=path, url=url)
+    config.notfound_context = {"title": "There is no such page", "body": body}
+
+
+def name_issue_form(
+    app: Any, page: str, template: str, context: dict, doctree: Any
+) -> None:
+    """Let the button "open issue" lead to the form for pages, with the page filled in.
+
+    The theme's own link would open an issue that says "Your issue content here".
+    """
+    query = urlencode({"template": "page.yml", "page": page})
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if "/issues/new" in button.get("url", ""):
+                button["url"] = button["url"].split("?")[0] + f"?{query}"
 
 
 def drop_thebe(app: Any, page: str, template: str, context: dict, doctree: Any) -> None:
@@ -80,7 +119,8 @@ def write_front_door(app: Any, exception: Exception | None) -> None:
 
 def setup(app: Any) -> dict[str, bool]:
     """Connect the handlers to Sphinx."""
-    app.connect("config-inited", set_repository)
+    app.connect("config-inited", set_addresses)
+    app.connect("html-page-context", name_issue_form, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_front_door, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
