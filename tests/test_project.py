@@ -73,7 +73,8 @@ def test_the_site_of_a_repository() -> None:
 def test_issue_forms_ask_for_what_is_needed(name: str) -> None:
     """No empty report, and no two fields of one name."""
     form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
-    assert form["name"] and form["description"]
+    assert form["name"]
+    assert form["description"]
     fields = form["body"]
     assert len({field["id"] for field in fields}) == len(fields) >= 3
     assert all(field["attributes"]["label"] for field in fields)
