@@ -24,6 +24,16 @@ from stn_tutorial.training import History, Recipe, error_rate, train
 KEY = ("data", "model", "distortion", "seed")
 
 
+def book_folder() -> Path:
+    """Where the book's own records are: in the package, or in its repository."""
+    package = Path(__file__).parent
+    inside = package / "recorded"
+    return inside if inside.is_dir() else package.parent / "chapters" / "recorded"
+
+
+RECORDED = book_folder()
+
+
 class Task(NamedTuple):
     """What a run needs, as :func:`stn_tutorial.training.train` takes it.
 

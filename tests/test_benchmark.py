@@ -510,6 +510,15 @@ def test_a_broken_record_is_named(content, found, tmp_path, capsys):
     assert path.read_bytes() == content.encode(errors="surrogateescape")
 
 
+def test_the_books_records_are_in_the_package_or_in_its_repository(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "stn_tutorial/records.py"))
+    assert records.book_folder() == tmp_path / "chapters" / "recorded"
+    (tmp_path / "stn_tutorial" / "recorded").mkdir(parents=True)
+    assert records.book_folder() == tmp_path / "stn_tutorial" / "recorded"
+
+
 # Command line
 
 

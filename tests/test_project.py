@@ -114,6 +114,19 @@ def test_one_version_everywhere() -> None:
     assert yaml.safe_load(read("CITATION.cff"))["version"] == version
 
 
+def test_every_record_is_packed_with_the_package() -> None:
+    """Chapters 6 and 7 need them where there is no repository."""
+    setup = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]
+    records = ROOT / setup["package-dir"]["stn_tutorial.recorded"]
+    files = [path for path in tracked_files() if records in path.parents]
+    assert files
+    for path in files:
+        inside = path.parent.relative_to(records).parts
+        package = ".".join(["stn_tutorial.recorded", *inside])
+        assert package in setup["packages"]
+        assert any(path.match(kind) for kind in setup["package-data"][package])
+
+
 @pytest.mark.parametrize("page", ["README.md", "chapters/api.md"])
 def test_examples_run(page: str) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", read(page), re.S)
