@@ -24,12 +24,15 @@ from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 # many weights, but for 2%.
 FILTERS = {
     "cnn-small": (16, 32, 64, 144),
+    "crop-cnn-small": (16, 32, 64, 144),
     "st-cnn-small": (16, 32, 64, 128),
     "st2-cnn-small": (16, 32, 64, 106),
     "cnn-large": (32, 64, 128, 264),
     "st-cnn-large": (32, 64, 128, 256),
 }
 MODELS = tuple(FILTERS)
+# What "crop-cnn-small" sees of each image: the share of the width that signs span.
+CROP = 0.75
 
 
 def build(model: str, classes: int = CLASSES) -> Network:
@@ -40,7 +43,8 @@ def build(model: str, classes: int = CLASSES) -> Network:
     transformer stands before it. A second one, where there is one, warps the feature
     maps of the second stage before they are pooled. Each is affine, starts as the
     identity, and keeps the size; where a grid leaves the image, the sampler repeats
-    the border.
+    the border. The control, "crop-cnn-small", sees the middle of each image, ``CROP``
+    of the width, enlarged to the size of the image: a transformer that cannot learn.
 
     Models of one size have equally many weights, but for 2%: "small" ones 0.35 million,
     "large" ones 1.2 million.
@@ -69,11 +73,29 @@ def build(model: str, classes: int = CLASSES) -> Network:
         )
     else:
         classifier = BFloat16(nn.Sequential(*early, *late))
-    with_transformer = model.startswith("st")
-    return Network(
-        classifier,
-        _transformer((3, SIDE, SIDE), (16, 32)) if with_transformer else None,
-    )
+    if model.startswith("crop-"):
+        return Network(classifier, _sampler(OneWindow(scaling(CROP))))
+    if model.startswith("cnn-"):
+        return Network(classifier)
+    return Network(classifier, _transformer((3, SIDE, SIDE), (16, 32)))
+
+
+class OneWindow(nn.Module):
+    """In the place of a localisation net: the same theta for every image.
+
+    Args:
+        theta: shape (1, 2, 3).
+
+    Used in chapter 7.
+    """
+
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("theta", theta)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From images (N, C, H, W) to theta (N, 2, 3)."""
+        return self.theta.expand(len(images), 2, 3)
 
 
 def _convolve(c: int, k: int, side: int = 3) -> list[nn.Module]:
@@ -86,10 +108,12 @@ def _transformer(shape: Sequence[int], channels: Sequence[int]) -> SpatialTransf
     c, height, width = shape
     localisation = LocalisationNet((c, height // 2, width // 2), channels, (32,))
     localisation.body = BFloat16(localisation.body)
+    return _sampler(nn.Sequential(nn.AvgPool2d(2), localisation))
+
+
+def _sampler(localisation: nn.Module) -> SpatialTransformer:
     return SpatialTransformer(
-        nn.Sequential(nn.AvgPool2d(2), localisation),
-        padding_mode="border",
-        sampler=F.grid_sample,
+        localisation, padding_mode="border", sampler=F.grid_sample
     )
 
 

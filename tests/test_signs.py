@@ -40,7 +40,7 @@ def weights(model):
 
 
 @pytest.mark.parametrize(
-    ("size", "kinds", "wanted"), [("small", 3, 0.35e6), ("large", 2, 1.2e6)]
+    ("size", "kinds", "wanted"), [("small", 4, 0.35e6), ("large", 2, 1.2e6)]
 )
 def test_models_of_a_size_have_equally_many_weights(size, kinds, wanted):
     counts = [weights(model) for model in MODELS if model.endswith(size)]
@@ -85,8 +85,18 @@ def test_the_loss_reaches_every_weight(model, images):
     assert [n for n, p in named.items() if not p.grad.abs().sum() > 0] == []
     # The recipe slows the localisation nets down by their name.
     last = {name for name in named if name.endswith("last.bias")}
-    assert len(last) == {"cnn": 0, "st": 1, "st2": 2}[model.split("-")[0]]
+    assert len(last) == {"cnn": 0, "st": 1, "st2": 2, "crop": 0}[model.split("-")[0]]
     assert all("localisation" in name for name in last)
+
+
+def test_the_control_sees_the_middle_of_every_image(images):
+    network = build("crop-cnn-small").eval()
+    middle, theta = network.straighten(images)
+    assert_close(theta, scaling(0.75).expand(3, 2, 3))
+    inner = F.interpolate(images[:, :, 6:42, 6:42], (48, 48), mode="bilinear")
+    assert_close(middle[:, :, 1:-1, 1:-1], inner[:, :, 1:-1, 1:-1])
+    assert_close(network(images), network.classifier(middle))
+    assert "theta" not in dict(network.named_parameters())
 
 
 def test_outside_the_image_its_border_goes_on():
