@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CHAPTERS := $(wildcard chapters/*.ipynb)
 SITE := _build/html/index.html
-BROWSER_TESTS := tests/test_site.py tests/test_touch.py tests/test_lab.py
+BROWSER_TESTS := tests/test_site.py tests/test_access.py tests/test_touch.py tests/test_lab.py
 
 # One thread: results do not depend on the number of cores.
 export OMP_NUM_THREADS := 1

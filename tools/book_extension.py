@@ -1,6 +1,7 @@
 """Sphinx extension: what the site needs beyond `_config.yml`."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -89,6 +90,29 @@ def drop_thebe(app: Any, page: str, template: str, context: dict, doctree: Any) 
     ]
 
 
+# A long signature: Sphinx lists its parameters as definitions without terms.
+PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
+
+
+def mend_markup(
+    app: Any, page: str, template: str, context: dict, doctree: Any
+) -> None:
+    """Put right what Sphinx writes and screen readers stumble over.
+
+    Parameters become a plain list. The bibliography loses roles that are deprecated,
+    or do not fit: it stays a list of texts, as everyone sees it.
+    """
+    body = context.get("body", "")
+    body = PARAMETERS.sub(
+        lambda found: f'<ul class="sig-params">\n{found[1]}</ul>'.replace(
+            "<dd>", "<li>"
+        ).replace("</dd>", "</li>"),
+        body,
+    )
+    body = body.replace(' role="doc-biblioentry"', "")
+    context["body"] = body.replace(' role="list" class="citation-list"', "")
+
+
 FRONT_DOOR = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -121,6 +145,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Connect the handlers to Sphinx."""
     app.connect("config-inited", set_addresses)
     app.connect("html-page-context", name_issue_form, priority=900)
+    app.connect("html-page-context", mend_markup)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_front_door, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
