@@ -203,6 +203,11 @@ def test_a_record_of_signs_is_whole_and_follows_the_protocol(name):
     assert ("theta" in record) == (not model.startswith("cnn"))
 
 
+def test_every_network_for_signs_has_three_seeds():
+    wanted = {f"gtsrb-{m}-seed{seed}" for m in signs.MODELS for seed in range(3)}
+    assert set(SIGNS) == wanted
+
+
 def test_pictures_stand_beside_the_first_seed_of_each_transformer_for_signs():
     wanted = {n for n in SIGNS if "theta" in SIGNS[n] and n.endswith("seed0")}
     assert {path.stem for path in (RECORDED / "gtsrb").glob("*.png")} == wanted
