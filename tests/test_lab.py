@@ -1,4 +1,4 @@
-"""A touchable figure in a real JupyterLab: the hand moves Python, Python the figure."""
+"""In a real JupyterLab: the hand moves Python, Python the figure; a question opens."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebooks import KERNEL
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -22,12 +22,20 @@ CELLS = [
     'print("theta is", playground.theta)',
     "playground.theta = [0.5, 0, 0.25, 0, 0.5, -0.25]",
 ]
+QUESTION = """\
+**Question 1.1.** Which is right?
+
+:::{dropdown} This one
+**Right.** Its explanation.
+:::
+"""
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab with a notebook of the cells, `touch.ipynb`."""
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
+    notebook.cells.append(new_markdown_cell(QUESTION))
     notebook.metadata["kernelspec"] = KERNEL
     nbformat.write(notebook, tmp_path / "touch.ipynb")
     with socket.socket() as free:
@@ -97,7 +105,7 @@ def run_cell(tab: Page, number: int) -> None:
     expect(prompt).to_have_text(f"[{number + 1}]:", timeout=60_000)
 
 
-def test_hand_and_python_move_the_same_figure(lab: str, tab: Page) -> None:
+def test_a_figure_and_a_question(lab: str, tab: Page) -> None:
     errors = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
     open_notebook(lab, tab)
@@ -121,4 +129,10 @@ def test_hand_and_python_move_the_same_figure(lab: str, tab: Page) -> None:
         numbers.all(), ("0.5", "0", "0.25", "0", "0.5", "-0.25"), strict=True
     ):
         expect(number).to_have_value(value)
+
+    choice = tab.locator("details")
+    explanation = choice.get_by_text("Its explanation.")
+    expect(explanation).to_be_hidden()
+    choice.locator("summary").click()
+    expect(explanation).to_be_visible()
     assert errors == []

@@ -4,6 +4,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -32,7 +33,10 @@ from notebooks import (
 
 HIDDEN = {"hide-cell", "hide-input"}
 EXERCISE = ":::{admonition} Exercise "
-CLOSING = ["Summary", "Exercises", "Further reading"]
+EXERCISE_NUMBER = re.compile(rf"^{re.escape(EXERCISE)}(\d+\.\d+)", re.M)
+CLOSING = ["Summary", "Questions", "Exercises", "Further reading"]
+QUESTION = re.compile(r"^\*\*Question (\S+)\.\*\* +(.+)$", re.M)
+CHOICE = re.compile(r"^:::\{dropdown\} (.+)\n\*\*(Right|No)\.\*\* (.+)\n:::$", re.M)
 AMERICAN = re.compile(
     r"\b(colou?rize|color(s|ed|ing|ful)?|gray(scale)?|center(s|ed|ing)?|behavior"
     r"|neighbor\w*|labeled|modeling|fiber|catalog|favor\w*"
@@ -190,27 +194,63 @@ def check_figures(notebook: NotebookNode) -> list[str]:
     return faults
 
 
-def check_closing(notebook: NotebookNode) -> list[str]:
-    """Summary, then three to five exercises with hidden solutions, then reading."""
-    if headings(notebook, 2)[-3:] != CLOSING:
-        return [f"the last sections are {headings(notebook, 2)[-3:]}, not {CLOSING}"]
-    solved: list[bool] = []
-    inside = False
+def section(notebook: NotebookNode, heading: str) -> list[NotebookNode]:
+    """List the cells of one section; text cells are cut where a section begins."""
+    found, inside = [], False
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            for line in cell.source.splitlines():
-                if line.startswith("## "):
-                    inside = line.strip() == "## Exercises"
-                elif inside and line.startswith(EXERCISE):
-                    solved.append(False)
-        elif inside and solved and is_hidden(cell):
-            solved[-1] = True
+        if cell.cell_type == "code":
+            found += [cell] * inside
+            continue
+        for part in re.split(r"^(?=## )", cell.source, flags=re.M):
+            if part.startswith("## "):
+                inside = part.splitlines()[0].strip() == f"## {heading}"
+            found += [new_markdown_cell(part)] * inside
+    return found
+
+
+def check_closing(notebook: NotebookNode) -> list[str]:
+    """The last sections, and three to five exercises.
+
+    Each exercise's hidden solution ends with its checker, which finds it right.
+    """
+    if headings(notebook, 2)[-len(CLOSING) :] != CLOSING:
+        return [f"the last sections are not {', '.join(CLOSING)}"]
+    solutions: dict[str, list[NotebookNode]] = {}
+    for cell in section(notebook, "Exercises"):
+        if cell.cell_type == "code" and solutions:
+            solutions[list(solutions)[-1]].append(cell)
+        for number in re.findall(
+            rf"^{re.escape(EXERCISE)}(\d+\.\d+)", cell.source, re.M
+        ):
+            solutions[number] = []
     faults = []
-    if not 3 <= len(solved) <= 5:
-        faults.append(f"{len(solved)} exercises ('{EXERCISE}...'), not 3 to 5")
-    for number, done in enumerate(solved, 1):
-        if not done:
+    if not 3 <= len(solutions) <= 5:
+        faults.append(f"{len(solutions)} exercises ('{EXERCISE}1.1'), not 3 to 5")
+    for number, cells in solutions.items():
+        texts = [text for c in cells for o in c.outputs for text in output_texts(o)]
+        if not cells or not all(map(is_hidden, cells)):
             faults.append(f"exercise {number} has no hidden solution cell")
+        elif f'check("{number}", ' not in cells[-1].source:
+            faults.append(f"the solution of exercise {number} is not checked")
+        elif f"Exercise {number}: right" not in "".join(texts):
+            faults.append(f"the solution of exercise {number} is not right")
+    return faults
+
+
+def check_questions(notebook: NotebookNode) -> list[str]:
+    """Three questions; of the choices one is right, and each is explained."""
+    text = "\n".join(cell.source for cell in section(notebook, "Questions"))
+    _, *parts = re.split(r"^(?=\*\*Question )", text, flags=re.M)
+    faults = [f"{len(parts)} questions, not 3"] if len(parts) != 3 else []
+    for part in parts:
+        name = part.splitlines()[0]
+        choices = CHOICE.findall(part)
+        if not QUESTION.match(part) or len(choices) != part.count(":::{"):
+            faults.append(f"not in the form of a question with choices: {name}")
+        if len(choices) < 3 or [c[1] for c in choices].count("Right") != 1:
+            faults.append(f"not one right choice among three or more: {name}")
+        if any(len(explanation.split()) < 8 for _, _, explanation in choices):
+            faults.append(f"a choice without an explanation of 8 words: {name}")
     return faults
 
 
@@ -274,6 +314,7 @@ CHECKS = [
     check_run,
     check_figures,
     check_closing,
+    check_questions,
     check_text,
     check_privacy,
     check_metadata,
@@ -315,6 +356,22 @@ def test_contents_number_the_chapters() -> None:
         assert headings(CHAPTERS[name], 1)[0].startswith(short_title)
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_exercises_and_questions_are_numbered(name: str) -> None:
+    text = markdown(CHAPTERS[name])
+    for numbers in (
+        EXERCISE_NUMBER.findall(text),
+        [q[0] for q in QUESTION.findall(text)],
+    ):
+        assert numbers == [f"{int(name[:2])}.{k + 1}" for k in range(len(numbers))]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_exercise_has_its_checker(name: str) -> None:
+    module = import_module(f"{PACKAGE}.exercises.chapter_{int(name[:2])}")
+    assert list(module.EXERCISES) == EXERCISE_NUMBER.findall(markdown(CHAPTERS[name]))
+
+
 def test_figure_names_are_unique_in_the_book() -> None:
     names = [
         cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
@@ -326,6 +383,24 @@ def test_figure_names_are_unique_in_the_book() -> None:
 
 
 # The checks can fail
+
+
+QUESTION_CELL = """\
+**Question 1.{number}.** Which way does the line go?
+
+:::{{dropdown}} It falls
+**No.** It would, if you read the picture from right to left.
+:::
+
+:::{{dropdown}} It rises
+**Right.** Follow it from left to right, as the axis says.
+:::
+
+:::{{dropdown}} It stays
+**No.** Then its two ends would stand at the same height.
+:::
+
+"""
 
 
 def sound_notebook() -> NotebookNode:
@@ -343,13 +418,16 @@ def sound_notebook() -> NotebookNode:
         new_code_cell("import torch\n\ntorch.set_num_threads(1)"),
         new_markdown_cell("## A question\n\nGuess first. Then look."),
         new_code_cell("plot()", outputs=[picture], metadata={"mystnb": figure}),
-        new_markdown_cell("## Summary\n\nIt rises.\n\n## Exercises"),
+        new_markdown_cell(
+            "## Summary\n\nIt rises.\n\n## Questions\n\n"
+            + "".join(QUESTION_CELL.format(number=k) for k in (1, 2, 3))
+            + "## Exercises"
+        ),
     ]
-    for number in (1, 2, 3):
+    for number in ("1.1", "1.2", "1.3"):
         cells.append(new_markdown_cell(f"{EXERCISE}{number}\nBuild it.\n:::"))
-        cells.append(
-            new_code_cell("print(1)", outputs=[new_output("stream", text="1")])
-        )
+        said = new_output("stream", text=f"Exercise {number}: right.")
+        cells.append(new_code_cell(f'check("{number}", build)', outputs=[said]))
         cells[-1].metadata["tags"] = ["hide-cell"]
     cells.append(new_markdown_cell("## Further reading\n\nThe paper."))
     cells[1].metadata["tags"] = ["hide-cell"]
@@ -423,6 +501,15 @@ BROKEN = [
     (check_closing, remove(5, 6)),
     (check_closing, metadata(6, tags=[])),
     (check_closing, remove(10, 10)),
+    (check_closing, text(6, 'check("1.1", build)', "build()")),
+    (check_closing, text(6, 'check("1.1", build)', 'check("1.2", build)')),
+    (check_closing, lambda notebook: notebook.cells[6].outputs.clear()),
+    (check_questions, text(4, "## Questions", "## Quiz")),
+    (check_questions, text(4, "**Question 1.2.**", "Question 1.2.")),
+    (check_questions, text(4, "**Right.**", "**No.**")),
+    (check_questions, text(4, "**No.** It would", "**Right.** It would")),
+    (check_questions, text(4, "**No.** It would", "No. It would")),
+    (check_questions, text(4, "its two ends would stand at", "at")),
     (check_text, text(2, "Guess", "Normalize")),
     (check_text, text(2, "Guess", "The color of")),
     (check_text, text(2, "Guess", "word " * 41)),
@@ -498,6 +585,18 @@ def test_fingerprint_follows_imports(tmp_path: Path, statement: str) -> None:
 
 
 DOCUMENTED = 'def f():\n    """One."""\n    return 1\n'
+
+
+def test_fingerprint_leaves_the_checkers_out(tmp_path: Path) -> None:
+    write_package(tmp_path)
+    (tmp_path / "exercises").mkdir()
+    checkers = tmp_path / "exercises" / "__init__.py"
+    checkers.write_text(f"from {PACKAGE} import a\n")
+    notebook = new_notebook(cells=[new_code_cell(f"from {PACKAGE} import exercises")])
+    before = fingerprint(notebook, tmp_path)
+    checkers.write_text("TWO = 2\n")
+    (tmp_path / "a.py").write_text("ONE = 2\n")
+    assert fingerprint(notebook, tmp_path) == before
 
 
 @pytest.mark.parametrize(

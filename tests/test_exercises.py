@@ -1,0 +1,219 @@
+"""The checker of exercises: what it accepts, what it says, what it draws."""
+
+import base64
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stn_tutorial.affine import affine
+from stn_tutorial.exercises import Exercise, Verdict, check, difference, draw, show
+
+SIZE = (300, 451)
+
+
+def crop_theta(box: tuple, size: tuple) -> Tensor:
+    (x1, y1, x2, y2), (h, w) = box, size
+    tx, ty = (x1 + x2) / w - 1, (y1 + y2) / h - 1
+    return affine((x2 - x1) / w, 0.0, tx, 0.0, (y2 - y1) / h, ty)
+
+
+def crop_in_pixels(box: tuple, size: tuple) -> Tensor:
+    return affine(1.0, 0.0, box[0], 0.0, 1.0, box[1])
+
+
+# Verdicts
+
+
+def test_a_right_answer() -> None:
+    verdict = check("1.2", crop_theta)
+    assert verdict
+    assert repr(verdict) == "Exercise 1.2: right, in all 3 cases."
+    assert verdict._repr_html_() is None  # a notebook shows the text
+
+
+@pytest.mark.parametrize("convert", [Tensor.tolist, Tensor.numpy, Tensor.double])
+def test_numbers_may_come_in_any_container(convert: object) -> None:
+    assert check("1.2", lambda box, size: convert(crop_theta(box, size)))
+
+
+def test_a_wrong_answer_is_shown_with_input_expected_and_got() -> None:
+    verdict = check("1.2", crop_in_pixels)
+    assert not verdict
+    first, *rest = repr(verdict).splitlines()
+    assert first.startswith("Exercise 1.2: not yet, case 1 of 3: the numbers differ, ")
+    assert rest[:2] == ["  box = (100, 60, 220, 160)", "  size = (300, 451)"]
+    expected = [120 / 451, 0, 320 / 451 - 1, 0, 100 / 300, 220 / 300 - 1]
+    found = [float(n) for n in re.findall(r"-?\d+\.?\d*", rest[2])]
+    assert rest[2].startswith("expected: ")
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert rest[3] == "got:      [[[1, 0, 100], [0, 1, 60]]]"
+    assert rest[4].startswith("Likely: the numbers are in pixels.")
+    assert len(rest) == 5
+
+
+def test_the_first_failing_case_is_shown() -> None:
+    def right_in_the_first_case(box: tuple, size: tuple) -> Tensor:
+        return crop_theta((100, 60, 220, 160), size)
+
+    assert "not yet, case 2 of 3" in repr(check("1.2", right_in_the_first_case))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (crop_theta((0, 0, 4, 4), SIZE), r"function crop_theta\(box, size\) itself"),
+        (7, "itself, but got a number"),
+        (lambda box, size: None, "gave nothing back: is there a `return`?"),
+        (
+            lambda box, size: torch.zeros(2, 3),
+            r"shape \(1, 2, 3\), but got .* \(2, 3\)",
+        ),
+        (lambda box, size: torch.full((1, 2, 3), math.nan), "not finite"),
+        (lambda box, size: "theta", "but got str"),
+        (lambda box: box, "stopped with TypeError"),
+        (lambda box, size: {}["tx"], r"stopped with KeyError.*: 'tx'"),
+    ],
+)
+def test_what_cannot_be_right_is_named(answer: object, said: str) -> None:
+    verdict = check("1.2", answer)
+    assert not verdict
+    assert re.search(said, repr(verdict))
+    assert "Likely" not in repr(verdict)
+
+
+def test_an_error_names_its_line() -> None:
+    def broken(box: tuple, size: tuple) -> Tensor:
+        return affine("1", 0, 0, 0, 1, 0)
+
+    text = repr(check("1.2", broken))
+    assert 'Error at `return affine("1", 0, 0, 0, 1, 0)`: ' in text
+
+
+def test_an_answer_cannot_change_the_cases() -> None:
+    def greedy(target: Tensor, source: Tensor) -> Tensor:
+        ones = torch.ones(len(target), 1)
+        points = torch.cat([target, ones], dim=1)
+        theta = torch.linalg.lstsq(points, source).solution.T
+        target.zero_()
+        source.zero_()
+        return theta
+
+    assert check("1.4", greedy)
+
+
+@pytest.mark.parametrize("number", ["1.9", "1", "", "9.1", "one", "1.", 1.2, None])
+def test_an_unknown_number_is_refused(number: object) -> None:
+    with pytest.raises(
+        ValueError, match="expected a number|has the exercises 1.1, 1.2"
+    ):
+        check(number, crop_theta)
+
+
+# Pictures
+
+
+def test_the_failing_case_is_drawn() -> None:
+    page = check("1.2", crop_in_pixels)._repr_html_()
+    assert "Exercise 1.2: not yet" in page
+    picture = Image.open(io.BytesIO(base64.b64decode(page.split("base64,")[1][:-2])))
+    colours = {tuple(c) for c in np.asarray(picture.convert("RGB")).reshape(-1, 3)}
+    assert {(0, 158, 115), (213, 94, 0)} <= colours  # expected, and got
+
+
+def test_text_in_a_page_is_no_markup() -> None:
+    verdict = check("1.2", lambda box, size: crop_theta(box, size) + 1)
+    verdict = Verdict(False, "<script>alert(1)</script>", verdict.picture)
+    assert "<script>" not in verdict._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("values", "panels"),
+    [
+        ({"image": torch.rand(2, 3, 4, 5), "got": torch.rand(2, 1, 4, 5)}, 2),
+        ({"theta": torch.rand(1, 2, 3), "expected": 2.0, "got": 3.5}, 3),
+        ({"name": "x", "got": torch.rand(1, 4, 5, 2)}, 1),
+        ({"size": (3, 4), "got": (torch.rand(3), torch.rand(2))}, 1),
+        ({"got": torch.tensor([1, 2, 3])}, 1),
+    ],
+)
+def test_what_can_be_drawn(values: dict, panels: int) -> None:
+    assert len(draw(values).axes) == panels
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"image": torch.rand(1, 1, 4, 4)},
+        {"got": "text"},
+        {"got": []},
+        {"got": ["first", "last"]},
+        {"got": [math.nan]},
+    ],
+)
+def test_what_cannot_be_drawn(values: dict) -> None:
+    assert draw(values) is None
+
+
+# The parts
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "same"),
+    [
+        (1.0, 1.00005, True),
+        (1.0, 1.001, False),
+        (torch.tensor([1, 2]), [1, 2], True),
+        (torch.tensor([1, 2]), np.array([1.0, 2.0]), True),
+        (torch.tensor([1, 2]), [1, 3], False),
+        (torch.tensor([True]), torch.tensor([False]), False),
+        (torch.zeros(0), torch.zeros(0), True),
+        (1.0, torch.tensor([1.0]), False),
+        ((1.0, 2.0), (1.0, 2.0), True),
+        ((1.0, 2.0), (1.0,), False),
+        ((1.0, 2.0), 1.0, False),
+        ((torch.ones(2), 2.0), (torch.ones(3), 2.0), False),
+        ("last", "last", True),
+        ({"last"}, {"first"}, False),
+    ],
+)
+def test_difference(expected: object, got: object, same: bool) -> None:
+    assert (difference(expected, got, 1e-4) == "") == same
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.tensor([[-0.00001, 0.25]]), "[[0, 0.25]]"),
+        (torch.zeros(5, 5), "a tensor of shape (5, 5)"),
+        ((1, 2.5, "x"), "(1, 2.5, 'x')"),
+        ([True], "[True]"),
+        (crop_theta, "crop_theta"),
+    ],
+)
+def test_show(value: object, text: str) -> None:
+    assert show(value) == text
+
+
+def test_a_judge_never_shows_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stn_tutorial.exercises import chapter_1
+
+    task = Exercise(
+        asks="a number",
+        cases=lambda: [{}],
+        judge=lambda got: "" if float(got) == 4.25 else "it is another number.",
+        apply=lambda answer: answer,
+    )
+    monkeypatch.setitem(chapter_1.EXERCISES, "1.9", task)
+    verdict = check("1.9", 3)
+    assert repr(verdict) == (
+        "Exercise 1.9: not yet: it is another number.\ngot:      3"
+    )
+    assert "the result, 2 values, cannot be checked" in check("1.9", (1, 2)).text
+    assert check("1.9", 4.25).text == "Exercise 1.9: right."
