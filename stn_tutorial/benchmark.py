@@ -27,6 +27,7 @@ from stn_tutorial.records import (
     KEY,
     Job,
     Task,
+    new_network,
     rounded,
     run,
     run_name,
@@ -94,14 +95,6 @@ def test_set(data: str, distortion: str) -> tuple[Tensor, Tensor]:
     )
 
 
-def new_network(model: str, distortion: str, seed: int) -> Network:
-    """An untrained network; its first weights depend on the seed alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build(model, distortion)
-    return network.to(memory_format=torch.channels_last)
-
-
 def run_cell(
     data: str,
     model: str,
@@ -134,7 +127,7 @@ def run_cell(
         digits, held = load(data), VALIDATION[data]
         x, y = digits.train_images, digits.train_labels
         test = test_set(data, distortion)
-        network = new_network(model, distortion, seed)
+        network = new_network(build, model, distortion, seed=seed)
         task = Task(
             network,
             x[:-held],
@@ -165,10 +158,10 @@ def evaluate(path: str | Path) -> dict:
     with safe_open(path, "pt") as file:
         key = {k: file.metadata()[k] for k in KEY[:3] if k in file.metadata()}
     if key["data"] == "gtsrb":
-        network = sign_runs.new_network(key["model"], seed=0)
+        network = new_network(signs.build, key["model"], seed=0)
         test = sign_runs.test_set(load_gtsrb())
     else:
-        network = new_network(key["model"], key["distortion"], seed=0)
+        network = new_network(build, key["model"], key["distortion"], seed=0)
         test = test_set(key["data"], key["distortion"])
     network.load_state_dict(load_file(path))
     return key | {"error": error_rate(network, *test)}

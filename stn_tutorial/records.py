@@ -48,7 +48,15 @@ class Task(NamedTuple):
     validation: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
     watched: Tensor | None = None
-    describe: Callable[[Network, History], dict] = lambda network, history: {}
+    describe: Callable[[Network, History], dict] | None = None
+
+
+def new_network(build: Callable[..., Network], *names: str, seed: int) -> Network:
+    """An untrained network, ``build(*names)``; the seed alone decides its weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(*names)
+    return network.to(memory_format=torch.channels_last)
 
 
 def run_name(key: dict) -> str:
@@ -128,8 +136,9 @@ def run(
             "stn-tutorial": version("stn-tutorial"),
         },
         "device": device,
-        **task.describe(network, history),
     }
+    if task.describe:
+        record |= task.describe(network, history)
     if task.watched is not None and key["seed"] == 0:
         write(out / f"{name}.png", picture(task.watched, history.warped[-1]))
     weights = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}

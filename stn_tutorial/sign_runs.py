@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stn_tutorial.gtsrb import Signs, load_gtsrb, split_by_track
 from stn_tutorial.networks import Network
-from stn_tutorial.records import Task, read, rounded, run, summary
+from stn_tutorial.records import Task, new_network, read, rounded, run, summary
 from stn_tutorial.signs import augment, build, overlap, read_windows
 from stn_tutorial.training import History, Recipe, error_rate
 
@@ -47,14 +47,6 @@ def test_set(signs: Signs) -> tuple[Tensor, Tensor]:
     return images / 255, labels
 
 
-def new_network(model: str, seed: int) -> Network:
-    """An untrained network; its first weights depend on the seed alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build(model)
-    return network.to(memory_format=torch.channels_last)
-
-
 def run_signs(
     model: str,
     seed: int,
@@ -85,7 +77,7 @@ def run_signs(
             for part in split_by_track(signs)
         )
         test = test_set(signs)
-        network = new_network(model, seed)
+        network = new_network(build, model, seed=seed)
         validation = held[0] / 255, held[1]
         task = Task(network, *train, augment, validation, test)
         if network.transformer is None:

@@ -26,14 +26,13 @@ from stn_tutorial.benchmark import (
     evaluate,
     load,
     main,
-    new_network,
     recipe,
     report,
     run_cell,
 )
 from stn_tutorial.digits import SIDES, distort
-from stn_tutorial.networks import MODELS
-from stn_tutorial.records import summary
+from stn_tutorial.networks import MODELS, build
+from stn_tutorial.records import new_network, summary
 
 FEW = 640  # images: five steps
 FIELDS = {"data", "model", "distortion", "errors", "weights", "images_seen", "seconds"}
@@ -137,7 +136,7 @@ def test_record_is_small_and_readable(table):
 
 
 def test_picture_shows_test_digits_above_what_the_classifier_saw(table):
-    network = new_network("st-fcn-tps", "TC", seed=5)
+    network = new_network(build, "st-fcn-tps", "TC", seed=5)
     path = table / "weights/digits-st-fcn-tps-TC-seed0.safetensors"
     network.load_state_dict(load_file(path))
     images, _ = benchmark.test_set("digits", "TC")
@@ -215,10 +214,13 @@ def test_training_never_meets_validation_or_test_digits(monkeypatch, tmp_path):
 
 def test_first_weights_depend_on_the_seed_alone():
     torch.manual_seed(3)
-    a = new_network("cnn", "R", seed=1)
+    a = new_network(build, "cnn", "R", seed=1)
     torch.manual_seed(4)
     state = torch.get_rng_state()
-    b, c = new_network("cnn", "R", seed=1), new_network("cnn", "R", seed=2)
+    b, c = (
+        new_network(build, "cnn", "R", seed=1),
+        new_network(build, "cnn", "R", seed=2),
+    )
     assert torch.equal(torch.get_rng_state(), state)
     for x, y, z in zip(*(n.parameters() for n in (a, b, c)), strict=True):
         assert torch.equal(x, y)

@@ -14,15 +14,15 @@ from stn_tutorial import benchmark, records, sign_runs
 from stn_tutorial.affine import identity, scaling
 from stn_tutorial.benchmark import main
 from stn_tutorial.gtsrb import ARRAYS, load_gtsrb, split_by_track
+from stn_tutorial.records import new_network
 from stn_tutorial.sign_runs import (
     look,
-    new_network,
     recipe,
     report,
     report_windows,
     run_signs,
 )
-from stn_tutorial.signs import MODELS
+from stn_tutorial.signs import MODELS, build
 from stn_tutorial.training import History
 
 FEW = 384  # images: three steps
@@ -106,7 +106,7 @@ def test_a_run_leaves_these_files_and_no_others(runs):
 @pytest.mark.parametrize("model", ["cnn-small", "st-cnn-small"])
 def test_record_is_complete(model, runs):
     record = read(runs, f"gtsrb-{model}-seed0")
-    network = new_network(model, seed=0)
+    network = new_network(build, model, seed=0)
     assert record["weights"] == sum(p.numel() for p in network.parameters())
     assert record["recipe"] == asdict(recipe(FEW)) == asdict(recipe()) | {"images": FEW}
     assert record["images_seen"] == FEW
@@ -135,7 +135,7 @@ def test_evaluation_repeats_the_recorded_error(runs, capsys):
 
 
 def test_picture_shows_test_images_above_what_the_classifier_saw(runs):
-    network = new_network("st-cnn-small", seed=5)
+    network = new_network(build, "st-cnn-small", seed=5)
     path = runs / "weights/gtsrb-st-cnn-small-seed0.safetensors"
     network.load_state_dict(load_file(path))
     content = (runs / "gtsrb-st-cnn-small-seed0.png").read_bytes()
@@ -200,7 +200,7 @@ def test_test_set_is_in_the_official_order():
 @pytest.fixture
 def zooming():
     """A network whose window is always the middle half of the width, but once."""
-    network = new_network("st-cnn-small", seed=0).eval()
+    network = new_network(build, "st-cnn-small", seed=0).eval()
     last = network.transformer.localisation[1].last
     with torch.no_grad():
         last.bias.copy_(scaling(0.5).flatten())

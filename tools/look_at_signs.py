@@ -18,10 +18,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stn_tutorial import records, sign_runs
+from stn_tutorial._download import write
 from stn_tutorial.affine import identity
 from stn_tutorial.gtsrb import Signs, load_gtsrb, split_by_track
 from stn_tutorial.networks import Network
-from stn_tutorial.signs import overlap, read_windows
+from stn_tutorial.signs import build, overlap, read_windows
 from stn_tutorial.training import error_rate
 
 RECORDED = Path(__file__).parents[1] / "chapters" / "recorded"
@@ -37,9 +38,8 @@ def keep(path: Path) -> tuple[Network, str]:
         for name, tensor in load_file(path).items()
     }
     model = metadata["model"]
-    kept = RECORDED / f"{model}-gtsrb.safetensors"
-    kept.write_bytes(save(weights, metadata))
-    network = sign_runs.new_network(model, seed=0)
+    write(RECORDED / f"{model}-gtsrb.safetensors", save(weights, metadata))
+    network = records.new_network(build, model, seed=0)
     network.load_state_dict(weights)
     return network.eval(), model
 
@@ -137,8 +137,8 @@ def main() -> None:
         },
     }
     for name, row in (("track", pixels), ("mistakes", images[shown])):
-        (RECORDED / f"signs-{name}.png").write_bytes(records.picture(*row.chunk(2)))
-    (RECORDED / "signs.json").write_bytes(records.to_json(found))
+        write(RECORDED / f"signs-{name}.png", records.picture(*row.chunk(2)))
+    write(RECORDED / "signs.json", records.to_json(found))
 
 
 if __name__ == "__main__":
