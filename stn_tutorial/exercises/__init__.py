@@ -19,7 +19,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from stn_tutorial import figures
 from stn_tutorial.affine import affine_grid
@@ -37,7 +37,8 @@ class Exercise:
     """How one exercise is checked.
 
     Args:
-        asks: what the reader hands in, such as ``crop_theta(box, size)``.
+        asks: what the reader hands in, such as ``crop_theta(box, size)``; a function
+            if it ends in a bracket.
         cases: the inputs, each a dictionary from a parameter's name to its value.
         expected: gives the right result for a case, from its values.
         mistakes: what the reader is told when the result is that of a usual mistake:
@@ -103,7 +104,7 @@ def check(exercise: str, answer: object) -> Verdict:
     Used in every chapter.
     """
     task = find(exercise)
-    if task.apply is call and not callable(answer):
+    if task.asks.endswith(")") and not callable(answer):
         text = f"expected the function {task.asks} itself, but got {kind(answer)}."
         return Verdict(False, f"Exercise {exercise}: not yet: {text}")
     cases = task.cases()
@@ -172,11 +173,12 @@ def try_case(
 
 def hints(task: Exercise, case: dict[str, object], got: object) -> list[str]:
     """List the usual mistakes that give this very result."""
-    return [
+    found = [
         sentence
         for sentence, mistaken in task.mistakes
         if not difference(mistaken(**copy.deepcopy(case)), got, task.tolerance)
     ]
+    return list(dict.fromkeys(found))  # two ways to make one mistake: said once
 
 
 def difference(expected: object, got: object, tolerance: float) -> str:
@@ -227,6 +229,8 @@ def show(value: object) -> str:
     if isinstance(value, (tuple, list)):
         text = ", ".join(map(show, value))
         return f"({text})" if isinstance(value, tuple) else f"[{text}]"
+    if isinstance(value, nn.Module):
+        return f"a network ({type(value).__name__})"
     if isinstance(value, float):
         return f"{round(value, 4) + 0.0:.4g}"  # + 0.0: no -0
     return getattr(value, "__name__", None) or repr(value)

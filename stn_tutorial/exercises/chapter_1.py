@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
 from stn_tutorial.affine import (
@@ -37,6 +38,7 @@ CORNERS = (
     "-1 and 1 are taken for the centres of the outer pixels. With "
     "`align_corners=False` they are the image's edges."
 )
+PIXELS = "the numbers are in pixels. theta is in normalised coordinates."
 
 
 # 1.1: a rotation by three shears
@@ -45,6 +47,12 @@ CORNERS = (
 def by_shears(answer: Callable, angle_deg: float) -> Tensor:
     k, m = answer(angle_deg)
     return compose(shear(k, 0), shear(0, m), shear(k, 0))
+
+
+def by_swapped_shears(angle_deg: float) -> Tensor:
+    angle = math.radians(angle_deg)
+    k, m = -math.tan(angle / 2), math.sin(angle)
+    return compose(shear(m, 0), shear(0, k), shear(m, 0))
 
 
 def misread_degrees(angle_deg: float) -> Tensor:
@@ -83,9 +91,13 @@ def crop_from_zero(box: Box, size: Size) -> Tensor:
 def turn_about(
     point: Point, angle_deg: float, size: Size, align_corners: bool = False
 ) -> Tensor:
-    x, y = point
-    matrix = compose(translation(x, y), rotation(angle_deg), translation(-x, -y))
+    matrix = turn_in_pixels(point, angle_deg, size)
     return pixel_to_normalised(matrix, size, size, align_corners)
+
+
+def turn_in_pixels(point: Point, angle_deg: float, size: Size) -> Tensor:
+    x, y = point
+    return compose(translation(x, y), rotation(angle_deg), translation(-x, -y))
 
 
 def turn_sheared(point: Point, angle_deg: float, size: Size) -> Tensor:
@@ -102,14 +114,25 @@ def turn_in_wrong_order(point: Point, angle_deg: float, size: Size) -> Tensor:
 # 1.4: theta from points
 
 
+def one_theta(answer: Callable, target: Tensor, source: Tensor) -> object:
+    theta = answer(target, source)
+    batch = isinstance(theta, Tensor) and theta.shape == (1, 2, 3)
+    return theta[0] if batch else theta  # both shapes will do
+
+
 def fit(target: Tensor, source: Tensor) -> Tensor:
-    ones = torch.ones(len(target), 1)
-    return torch.linalg.lstsq(torch.cat([target, ones], dim=1), source).solution.T
+    line = LinearRegression().fit(target, source)
+    rows = zip(line.coef_, line.intercept_, strict=True)
+    return torch.tensor([[*a, t] for a, t in rows])
 
 
 def fit_without_shift(target: Tensor, source: Tensor) -> Tensor:
-    linear = torch.linalg.lstsq(target, source).solution.T
-    return torch.cat([linear, torch.zeros(2, 1)], dim=1)
+    line = LinearRegression(fit_intercept=False).fit(target, source)
+    return torch.tensor([[*a, 0] for a in line.coef_])
+
+
+def fit_reshaped(target: Tensor, source: Tensor) -> Tensor:
+    return fit(target, source).T.reshape(2, 3)
 
 
 def fit_three(target: Tensor, source: Tensor) -> Tensor:
@@ -140,13 +163,18 @@ EXERCISES = {
                 "degrees were taken for radians; `math.radians` converts them.",
                 misread_degrees,
             ),
+            ("k and m changed places.", by_swapped_shears),
+            (
+                "k and m do not depend on the angle. These turn by 30°, always.",
+                lambda angle_deg: rotation(30.0),
+            ),
         ],
     ),
     "1.2": Exercise(
         asks="crop_theta(box, size)",
         cases=lambda: [
             {"box": box, "size": (300, 451)}
-            for box in ((100, 60, 220, 160), (0, 0, 451, 300), (7, 0, 8, 300))
+            for box in ((100, 60, 220, 160), (0, 0, 451, 300), (7, 0, 10, 300))
         ],
         expected=crop,
         mistakes=[
@@ -163,10 +191,7 @@ EXERCISES = {
                 "to 1, with 0 in the middle.",
                 crop_from_zero,
             ),
-            (
-                "the numbers are in pixels. theta is in normalised coordinates.",
-                lambda box, size: translation(box[0], box[1]),
-            ),
+            (PIXELS, lambda box, size: translation(box[0], box[1])),
         ],
     ),
     "1.3": Exercise(
@@ -184,6 +209,10 @@ EXERCISES = {
             (
                 SWAPPED,
                 lambda point, angle_deg, size: turn_about(point[::-1], angle_deg, size),
+            ),
+            (
+                SWAPPED,
+                lambda point, angle_deg, size: turn_about(point, angle_deg, size[::-1]),
             ),
             (
                 OTHER_WAY,
@@ -209,18 +238,24 @@ EXERCISES = {
                 CORNERS,
                 lambda point, angle_deg, size: turn_about(point, angle_deg, size, True),
             ),
+            (PIXELS, turn_in_pixels),
         ],
-        tolerance=1e-3,
     ),
     "1.4": Exercise(
         asks="fit_theta(target, source)",
         cases=point_pairs,
+        apply=one_theta,
         expected=fit,
         mistakes=[
             (INVERSE, lambda target, source: fit(source, target)),
             (
                 "it has no shift. Give each target point a third coordinate, 1.",
                 fit_without_shift,
+            ),
+            (
+                "the six numbers stand in the wrong order. To turn a 3×2 matrix into "
+                "a 2×3 one, transpose it; a reshape mixes rows and columns.",
+                fit_reshaped,
             ),
             ("it uses three of the pairs. Least squares uses all of them.", fit_three),
         ],

@@ -1,0 +1,170 @@
+"""The exercises of chapter 4: the spatial transformer."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from stn_tutorial.affine import identity, rotation
+from stn_tutorial.digits import load_digits
+from stn_tutorial.exercises import Exercise, kind, show
+from stn_tutorial.interpolation import warp
+
+# 4.1: a window that never leaves the image
+
+
+def look(answer: Callable, numbers: Tensor) -> Tensor:
+    return answer(numbers.clone())  # no leaf, like what a net puts out
+
+
+def judge_window(theta: object, numbers: Tensor) -> str:
+    shape = (len(numbers), 2, 3)
+    if not isinstance(theta, Tensor) or theta.shape != shape:
+        return f"expected theta of shape {shape}, but got {kind(theta)}."
+    if not theta.isfinite().all():
+        return "some numbers are not finite."
+    if not theta.requires_grad:
+        return "no gradient flows from theta back to the numbers, so no net can learn."
+    theta = theta.detach()
+    size, place = theta[:, 0, 0], theta[:, :, 2]
+    for wrong, what in (
+        ((theta[:, 0, 1].abs() + theta[:, 1, 0].abs()) > 1e-5, "is turned or sheared"),
+        ((size - theta[:, 1, 1]).abs() > 1e-5, "is not square"),
+        ((size < 0.3 - 1e-4) | (size > 1 + 1e-4), "has no size between 0.3 and 1"),
+        (
+            (place.abs() + size[:, None]).amax(dim=1) > 1 + 1e-4,
+            "reaches beyond the image. How far it may move depends on its size",
+        ),
+    ):
+        if wrong.any():
+            row = wrong.int().argmax()
+            given, made = show(numbers[row]), show(theta[row])
+            return f"{given} gives theta = {made}. This window {what}."
+    calm = numbers.abs().amax(dim=1) <= 2
+    if len(theta[calm].unique(dim=0)) < calm.sum():
+        return (
+            "different numbers give the very same window. Where a limit cuts off, as "
+            "`clamp` does, the gradient is zero and the window cannot learn."
+        )
+    return judge_reach(size, place) if len(numbers) > 100 else ""
+
+
+def judge_reach(size: Tensor, place: Tensor) -> str:
+    """Say which windows never occur, given very many."""
+    if size.min() > 0.35 or size.max() < 0.95:
+        return (
+            f"the sizes only go from {size.min():.4g} to {size.max():.4g}. "
+            "All from 0.3 to 1 should be within reach."
+        )
+    small = size < 0.6
+    share = place[small] / (1 - size[small, None])  # of the way to the edge
+    for x, y in itertools.product((-1, 1), repeat=2):
+        if not (share * torch.tensor([x, y]) > 0.8).all(dim=1).any():
+            corner = f"{'upper' if y < 0 else 'lower'} {'left' if x < 0 else 'right'}"
+            return f"no small window comes near the image's {corner} corner."
+    return ""
+
+
+def net_outputs() -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    steps = [torch.zeros(1, 3), torch.eye(3), 2 * torch.eye(3)]
+    large = 10_000 * torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)))
+    many = 5 * torch.randn(1000, 3, generator=generator)
+    batches = torch.cat(steps), large, torch.cat([many, large])
+    return [{"numbers": batch.requires_grad_()} for batch in batches]
+
+
+# 4.2: four starts
+
+STARTS = (0.0, 90.0, 180.0, 270.0)
+
+
+def end_of_path(
+    answer: Callable, source: Tensor, target: Tensor, theta: Tensor
+) -> Tensor:
+    path = answer(source, target, theta)
+    return path[-1] if isinstance(path, Sequence) else path
+
+
+def judge_alignment(
+    found: object, source: Tensor, target: Tensor, theta: Tensor
+) -> str:
+    if not isinstance(found, Tensor) or found.shape != theta.shape:
+        return (
+            f"expected a list with theta of shape {tuple(theta.shape)} at its end, "
+            f"but there is {kind(found)}."
+        )
+    if all(any(torch.allclose(f, rotation(a)[0]) for a in STARTS) for f in found):
+        return "these are starts. What is asked for is where descent ends."
+    start, left = (
+        (warp(source, t) - target).square().mean((1, 2, 3)) for t in (theta, found)
+    )
+    aligned = (left < 0.1 * start).tolist()
+    if sum(aligned) == 0:
+        return (
+            "not one of the four digits is aligned, though each has a start from "
+            "which descent arrives. Is the largest loss kept, and not the smallest?"
+        )
+    if sum(aligned) == 1:
+        return (
+            "only one of the four digits is aligned. Each of them needs another start: "
+            "is one start kept for the whole batch?"
+        )
+    wrong = ", ".join(str(i) for i in range(4) if not aligned[i])
+    return f"not every digit is aligned; see image {wrong}." if wrong else ""
+
+
+def turned_digits() -> list[dict[str, Tensor]]:
+    source = load_digits().test_images[[0, 2, 15, 4]]  # 7, 3, 6, 1
+    target = warp(source, rotation(torch.tensor([190.0, 10.0, 280.0, 100.0])))
+    return [{"source": source, "target": target, "theta": identity(4)}]
+
+
+# 4.3: what learns when two layers are zero
+
+LAYERS = ("body.1", "body.3", "last")
+NAMES = {f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")}
+
+
+def as_names(answer: Sequence[str]) -> list[str]:
+    names = [answer] if isinstance(answer, str) else answer
+    return sorted({str(name).split("localisation.")[-1] for name in names})
+
+
+def judge_names(names: list[str]) -> str:
+    for name in names:
+        if name not in NAMES:
+            return f"a `LocalisationNet` has no parameter called {name!r}."
+    if not names:
+        return "not every gradient is zero: theta itself can still change."
+    if any(name.startswith("body") for name in names):
+        return (
+            "to reach the layers before it, the gradient is multiplied by the last "
+            "layer's weights. What are they, in each of the ten steps?"
+        )
+    if "last.weight" in names:
+        return (
+            "the gradient of a layer's weights is multiplied by the layer's input. "
+            "What does the last layer get as its input here?"
+        )
+    return ""
+
+
+EXERCISES = {
+    "4.1": Exercise(
+        asks="attention(numbers)", cases=net_outputs, apply=look, judge=judge_window
+    ),
+    "4.2": Exercise(
+        asks="best_of_four(source, target, theta)",
+        cases=turned_digits,
+        apply=end_of_path,
+        judge=judge_alignment,
+    ),
+    "4.3": Exercise(
+        asks="a list of parameters' names",
+        cases=lambda: [{}],
+        apply=as_names,
+        judge=judge_names,
+    ),
+}
