@@ -93,6 +93,7 @@ class Visit:
     def __init__(self, browser: BrowserContext, base: str) -> None:
         self.base = base
         self.faults: list[str] = []
+        self.requested: set[str] = set()
         self.tab: Page = browser.new_page()
         self.tab.on("request", lambda request: self.check_request(request.url))
         self.tab.on("requestfailed", lambda r: self.faults.append(f"failed: {r.url}"))
@@ -101,7 +102,8 @@ class Visit:
         self.tab.on("console", lambda m: self.check_message(m.type, m.text))
 
     def check_request(self, url: str) -> None:
-        """Note a request that leaves the site."""
+        """Note a request, above all one that leaves the site."""
+        self.requested.add(url)
         if not url.startswith((self.base, "data:", "blob:")):
             self.faults.append(f"leaves the site: {url}")
 

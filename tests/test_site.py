@@ -4,7 +4,9 @@ Build the site first (`make book`). Needs Chromium: without it these tests are s
 or fail where the variable CI is set.
 """
 
+import gzip
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
@@ -12,10 +14,11 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 import pytest
 import yaml
 from book_extension import repository, site_address
-from conftest import PHONE, Visit, serve
+from conftest import PHONE, SITE, Visit, serve
+from fontTools.ttLib import TTFont
 from notebooks import ROOT, chapters
 from PIL import Image
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Error, expect
 
 
 def source(name: str) -> str:
@@ -69,6 +72,20 @@ FILTERED_IMAGES = """() => [...document.querySelectorAll("article img")]
   .filter(i => getComputedStyle(i).filter !== "none")
   .map(i => i.outerHTML.slice(0, 200))"""
 
+# Each letter that a style shows from an icon font, with the font's name and weight.
+ICONS = """() => [...document.querySelectorAll("*")]
+  .flatMap(part => ["::before", "::after"].map(place => getComputedStyle(part, place)))
+  .filter(style => /^"Font Awesome/.test(style.fontFamily) && style.content !== "none")
+  .map(style => [style.fontFamily, style.fontWeight, style.content.slice(1, -1)])"""
+FONTS = {
+    ('"Font Awesome 6 Free"', "900"): "fa-solid-900.woff2",
+    ('"Font Awesome 6 Brands"', "400"): "fa-brands-400.woff2",
+}
+# What a page may leave behind: the reader's choice of colours, how far a menu scrolled.
+KEPT = """() => [document.cookie, ...Object.keys(localStorage),
+  ...Object.keys(sessionStorage)].filter(
+    name => !["", "mode", "theme", "sidebar-scroll-top"].includes(name))"""
+
 
 class Anchors(HTMLParser):
     """Collect the links and the anchors of a page."""
@@ -87,18 +104,52 @@ class Anchors(HTMLParser):
         self.anchors |= {values[key] for key in ("id", "name") if values.get(key)}
 
 
+@cache
+def glyphs(font: Path) -> set[str]:
+    """The letters of a font."""
+    with TTFont(font) as opened:
+        return set(map(chr, opened.getBestCmap()))
+
+
+def lost_icons(visit: Visit) -> list[str]:
+    """The icons on a page that are not in the site's fonts."""
+    folder = SITE / "_static/vendor/fontawesome/webfonts"
+    return [
+        f"{family} {weight}: {letter!r}"
+        for family, weight, letter in visit.tab.evaluate(ICONS)
+        if letter not in glyphs(folder / FONTS[family, weight])
+    ]
+
+
+def weight(visit: Visit) -> int:
+    """How many bytes a page needs, each file compressed where that makes it smaller."""
+    addresses = {url for url in visit.requested if url.startswith(visit.base)}
+    names = {urlsplit(url.removeprefix(visit.base)).path for url in addresses}
+    files = [(SITE / unquote(name or "index.html")).read_bytes() for name in names]
+    return sum(min(len(file), len(gzip.compress(file))) for file in files)
+
+
+def limit(visit: Visit) -> int:
+    """How many bytes a page may need: more where figures can be touched."""
+    return 2_000_000 if visit.tab.locator(".stn-figure").count() else 1_500_000
+
+
 def check_page(visit: Visit, page: str) -> None:
-    """Open a page and assert that all of it came."""
+    """Open a page and assert that all of it came, and that it leaves nothing behind."""
     tab = visit.open(page)
     assert visit.faults == []
     assert tab.evaluate(RAW_MATHEMATICS) == []
     assert tab.evaluate(UNSET_MATHEMATICS) == []
     assert tab.evaluate(POOR_IMAGES) == []
+    assert lost_icons(visit) == []
+    assert tab.evaluate(KEPT) == []
+    assert tab.context.cookies() == []
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_on_a_server(web: Visit, page: str) -> None:
     check_page(web, page)
+    assert weight(web) < limit(web)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -169,16 +220,93 @@ def test_the_checks_see_faults(web: Visit, site: Path) -> None:
     tab.evaluate(r"""() => {
       document.body.innerHTML = `<article>$x$ <span class="math">y</span>
         <img src="nowhere.png" style="filter: invert(1)">
-        <p style="width: 3000px">wide</p></article>`;
-      console.error("seen"); fetch("https://example.invalid/");
+        <p style="width: 3000px">wide <i class="fas fa-anchor"></i></p></article>`;
+      console.error("seen");
+      localStorage.visitor = "1";
     }""")
     tab.wait_for_load_state("networkidle")
     assert tab.evaluate(RAW_MATHEMATICS) == ["$x$"]
     assert tab.evaluate(UNSET_MATHEMATICS) == ["y"]
     for check in (POOR_IMAGES, TOO_WIDE, FILTERED_IMAGES):
         assert tab.evaluate(check) != []
+    assert lost_icons(web) == ["\"Font Awesome 6 Free\" 900: '\\uf13d'"]
+    assert tab.evaluate(KEPT) == ["visitor"]
+    tab.evaluate("localStorage.removeItem('visitor')")
+    with pytest.raises(Error):
+        tab.goto("https://example.invalid/")
     for fault in ("console: seen", "leaves the site: https://example.invalid/"):
         assert fault in web.faults
+
+
+# What would run, or load, without a policy; gives the directives that forbid it.
+INJECT = """async () => {
+  const forbidden = [];
+  addEventListener("securitypolicyviolation",
+    (event) => forbidden.push(event.effectiveDirective));
+  const script = document.createElement("script");
+  script.textContent = "window.injected = 'script'";
+  const button = document.createElement("button");
+  button.setAttribute("onclick", "window.injected = 'attribute'");
+  const image = document.createElement("img");
+  image.src = "https://example.invalid/pixel.png";
+  document.body.append(script, button, image);
+  button.click();
+  setTimeout("window.injected = 'text'", 0);
+  await fetch("https://example.invalid/").catch(() => {});
+  await new Promise((done) => setTimeout(done, 100));
+  return [window.injected ?? "nothing", ...forbidden.sort()];
+}"""
+
+
+@pytest.mark.parametrize("place", ["web", "disk"])
+def test_what_is_injected_does_not_run(
+    place: str, request: pytest.FixtureRequest
+) -> None:
+    visit = request.getfixturevalue(place)
+    tab = visit.open(f"{CHAPTERS[1]}.html")
+    assert tab.evaluate(INJECT) == [
+        *("nothing", "connect-src", "img-src"),
+        *("script-src", "script-src-attr", "script-src-elem"),
+    ]
+
+
+def test_every_page_has_a_policy_before_its_first_script(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        if "_static" in path.parts:
+            continue
+        page = path.read_text("utf-8")
+        policies = re.findall(r'<meta http-equiv="Content-Security-Policy"[^>]*>', page)
+        assert len(policies) == 1, path
+        first = re.search(r"<(script|style|link|img)\b", page)
+        assert first is None or page.index(policies[0]) < first.start(), path
+        rules = dict(re.findall(r"([a-z]+-[a-z]+) ([^;\"]+)", policies[0]))
+        assert rules["default-src"] == "'none'", path
+        assert "unsafe" not in rules["script-src"], path
+        assert not re.search(r"https?:|\*", policies[0]), path
+
+
+@pytest.mark.parametrize("place", ["web", "disk"])
+def test_the_search_finds(place: str, request: pytest.FixtureRequest) -> None:
+    visit = request.getfixturevalue(place)
+    tab = visit.open("search.html")
+    tab.locator("input[name=q]:visible").fill("sampler")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/search.html?q=sampler*", wait_until="networkidle")
+    assert tab.locator("#search-results li").count() > 5
+    summaries = tab.locator("#search-results li p.context").count()
+    assert (summaries > 0) == (place == "web")  # from disk no page reads another
+    assert visit.faults == []
+
+
+def test_the_buttons_for_paper_and_screen_work(web: Visit) -> None:
+    tab = web.open(f"{CHAPTERS[0]}.html")
+    tab.evaluate("window.print = () => { window.printed = true; }")
+    tab.get_by_label("Download this page").click()
+    tab.locator(".btn-download-pdf-button").click()
+    assert tab.evaluate("window.printed")
+    tab.locator(".btn-fullscreen-button").click()
+    tab.wait_for_function("document.fullscreenElement !== null")
+    assert web.faults == []
 
 
 def test_site_holds_every_page_and_no_other(site: Path) -> None:

@@ -113,13 +113,26 @@ def mend_markup(
     context["body"] = body.replace(' role="list" class="citation-list"', "")
 
 
+def name_types(
+    app: Any,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Write types within types of a dataclass without autodoc's mark for "short"."""
+    return signature and signature.replace("~torch.", "torch."), returns
+
+
 FRONT_DOOR = """\
 <!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <title>{title}</title>
 <meta http-equiv="refresh" content="0; url={home}">
-<link rel="icon" href="{icon}">
+<link rel="icon" href="data:,">
 <a href="{home}">{title}</a>
 </html>
 """
@@ -129,13 +142,13 @@ def write_front_door(app: Any, exception: Exception | None) -> None:
     """Lead from the site's address to the book's first page.
 
     Jupyter Book's own redirect names no icon, so a browser asks the server for one
-    that is not there.
+    that is not there. This one names an empty icon: a real one would still be on its
+    way when the browser leaves.
     """
     if exception is None and app.builder.format == "html":
         page = FRONT_DOOR.format(
             title=app.config.html_title,
             home=app.builder.get_target_uri(app.config.master_doc),
-            icon=f"_static/{os.path.basename(app.config.html_favicon)}",
         )
         with open(os.path.join(app.outdir, "index.html"), "w") as file:
             file.write(page)
@@ -144,6 +157,7 @@ def write_front_door(app: Any, exception: Exception | None) -> None:
 def setup(app: Any) -> dict[str, bool]:
     """Connect the handlers to Sphinx."""
     app.connect("config-inited", set_addresses)
+    app.connect("autodoc-process-signature", name_types)
     app.connect("html-page-context", name_issue_form, priority=900)
     app.connect("html-page-context", mend_markup)
     app.connect("html-page-context", drop_thebe, priority=900)
