@@ -2,6 +2,7 @@
 
 import re
 import statistics
+import tomllib
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
@@ -50,6 +51,11 @@ MACHINE = re.compile(
     r"(?<![\w.])/(tmp|home|root|Users|work|opt|usr|var)/|site-packages|[A-Z]:\\Users"
 )
 LONGEST_SENTENCE = 40
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+COLAB = f"""\
+if "google.colab" in sys.modules:  # Colab has only this notebook
+    %pip install -q {PROJECT["name"]}
+"""
 
 CHAPTERS = {path.stem: nbformat.read(path, as_version=4) for path in chapters()}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "chapters").glob("*.md")])
@@ -136,6 +142,8 @@ def check_opening(notebook: NotebookNode) -> list[str]:
     setup = notebook.cells[first_code]
     if not is_hidden(setup) or "torch.set_num_threads(1)" not in setup.source:
         faults.append("the first code cell is no hidden set-up with one thread")
+    if COLAB not in setup.source.split(f"from {PACKAGE}")[0]:
+        faults.append("the set-up does not install the package on Colab, then import")
     return faults
 
 
@@ -415,7 +423,7 @@ def sound_notebook() -> NotebookNode:
             "# A title\n\nA promise.\n\n**After this chapter you can** do it.\n\n"
             "**Prerequisites:** none.\n\n**Reading time:** 5 minutes."
         ),
-        new_code_cell("import torch\n\ntorch.set_num_threads(1)"),
+        new_code_cell(f"import sys\n\n{COLAB}\ntorch.set_num_threads(1)"),
         new_markdown_cell("## A question\n\nGuess first. Then look."),
         new_code_cell("plot()", outputs=[picture], metadata={"mystnb": figure}),
         new_markdown_cell(
@@ -480,6 +488,8 @@ BROKEN = [
     (check_opening, text(0, "Reading time", "Time")),
     (check_opening, text(1, "torch.set_num_threads(1)", "")),
     (check_opening, metadata(1, tags=[])),
+    (check_opening, text(1, PROJECT["name"], PACKAGE)),
+    (check_opening, text(1, "import sys", f"from {PACKAGE} import affine")),
     (check_cells, repeat(3, 21)),
     (check_cells, text(3, "plot()", "plot()\n" * 26)),
     (

@@ -1,14 +1,18 @@
 """The project's own files agree with each other."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 from book_extension import repository, site_address
 from notebooks import ROOT
+from release_notes import release_notes
 
 MEGABYTE = 2**20
 PIN = re.compile(r"^\s*([A-Za-z0-9_-]+)==(\S+)", re.M)
@@ -95,6 +99,22 @@ def test_binder_installs_the_tested_versions() -> None:
     assert read("binder/runtime.txt").strip() == "python-3.11"
 
 
+def test_binder_renders_its_configuration(tmp_path: Path) -> None:
+    """The program that Binder runs reads a clean copy of the repository."""
+    for path in tracked_files():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug"]
+    done = subprocess.run([*command, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rendered = done.stdout + done.stderr
+    assert "conda environment for python=3.11" in rendered
+    installs = re.findall(r"^RUN .*pip install.* -r (.*)$", rendered, re.M)
+    assert installs == ['"binder/requirements.txt"']
+    assert "\nRUN ./binder/postBuild\n" in rendered
+
+
 def test_readme_names_the_pinned_pytorch() -> None:
     pins = dict(PIN.findall(read("requirements.txt")))
     assert set(re.findall(r"torch==(\S+)", read("README.md"))) == {pins["torch"]}
@@ -103,7 +123,7 @@ def test_readme_names_the_pinned_pytorch() -> None:
 def test_readme_opens_with_the_commands_of_the_makefile() -> None:
     first_block = read("README.md").split("```")[1]
     commands = re.findall(r"^make (\w+)", first_block, re.M)
-    assert commands == ["book", "test", "notebooks", "lab"]
+    assert commands == ["book", "pdf", "test", "notebooks", "lab"]
     assert commands == re.findall(r"^# make (\w+)", read("Makefile"), re.M)
     for command in commands:
         assert re.search(rf"^{command}:", read("Makefile"), re.M)
@@ -112,6 +132,96 @@ def test_readme_opens_with_the_commands_of_the_makefile() -> None:
 def test_one_version_everywhere() -> None:
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
     assert yaml.safe_load(read("CITATION.cff"))["version"] == version
+    assert re.search(r"^## \[(.*?)\]", read("CHANGELOG.md"), re.M)[1] == version
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("citation-file-format", "CITATION.cff"),
+        ("github-workflows", ".github/workflows/*.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/*[!g].yml"),  # not config.yml
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_files_for_github_follow_their_schema(schema: str, files: str) -> None:
+    command = [sys.executable, "-m", "check_jsonschema"]
+    command += ["--builtin-schema", f"vendor.{schema}", *ROOT.glob(files)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What Keep a Changelog allows
+RELEASE = re.compile(r"\[(\d+)\.(\d+)\.(\d+)\] - (Unreleased|\d{4}-\d\d-\d\d)")
+KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def check_changelog(text: str) -> None:
+    """Newest first, each with a date but the next; only the known kinds of change."""
+    headings = re.findall(r"^## (.*)$", text, re.M)
+    releases = [RELEASE.fullmatch(heading) for heading in headings]
+    assert all(releases)
+    versions = [tuple(map(int, found.groups()[:3])) for found in releases]
+    assert versions == sorted(set(versions), reverse=True)
+    dates = [found[4] for found in releases]
+    if dates[0] == "Unreleased":
+        dates[0] = date.max.isoformat()
+    days = [date.fromisoformat(day) for day in dates]
+    assert days == sorted(days, reverse=True)
+    assert set(re.findall(r"^### (.*)$", text, re.M)) <= KINDS
+
+
+def test_the_changelog_keeps_its_form() -> None:
+    check_changelog(read("CHANGELOG.md"))
+
+
+CHANGES = """\
+# Changelog
+
+## [0.2.0] - Unreleased
+
+### Fixed
+
+- This.
+
+## [0.1.0] - 2026-01-31
+
+### Added
+
+- A long entry
+  of two lines.
+- Another.
+
+## [0.0.1] - 2025-12-01
+
+- First.
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("[0.2.0]", "0.2.0"),
+        ("2026-01-31", "Unreleased"),
+        ("2026-01-31", "2026-02-31"),
+        ("2026-01-31", "2025-01-31"),
+        ("0.1.0", "0.2.0"),
+        ("Fixed", "Mended"),
+    ],
+)
+def test_a_changelog_without_form_fails(before: str, after: str) -> None:
+    check_changelog(CHANGES)
+    with pytest.raises((AssertionError, ValueError)):
+        check_changelog(CHANGES.replace(before, after))
+
+
+def test_release_notes_are_the_section_of_the_version() -> None:
+    notes = "### Added\n\n- A long entry of two lines.\n- Another."
+    assert release_notes(CHANGES, "0.1.0") == notes
+    assert release_notes(CHANGES, "0.0.1") == "- First."
+    for version in ("0.2.0", "0.1", "0x1.0"):
+        with pytest.raises(ValueError, match=f"no section with a date for {version}"):
+            release_notes(CHANGES, version)
 
 
 def test_every_record_is_packed_with_the_package() -> None:
