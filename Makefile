@@ -98,7 +98,7 @@ nbval: $(READY) $(BINDER_READY)
 	rm -rf build stn_tutorial.egg-info
 	PATH="$(abspath $(BINDER))/bin:$$PATH" PIP_QUIET=1 binder/postBuild
 	rm -rf build stn_tutorial.egg-info
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for path in $(CHAPTERS); do \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && for path in $(CHAPTERS); do \
 	  alone="$$folder/$$(basename $$path .ipynb)"; mkdir "$$alone" && cp $$path "$$alone" || exit; \
 	done && JUPYTER_PATH="$(abspath $(BINDER))/share/jupyter" $(BIN)/pytest \
 	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$folder"
@@ -108,7 +108,7 @@ site: $(READY)
 	rm -rf _build/html _build/.doctrees  # not the PDF, which the site offers
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
 	@echo; echo "== Site: built again elsewhere, byte for byte the same =="
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cp -R * "$$folder" \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && cp -R * "$$folder" \
 	&& (cd "$$folder" && rm -rf _build/html _build/.doctrees \
 	  && PYTHONHASHSEED=1 $(abspath $(BIN))/jupyter-book build . --all --quiet) \
 	&& diff -rq _build/html "$$folder/_build/html"

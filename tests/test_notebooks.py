@@ -594,6 +594,25 @@ def test_fingerprint_follows_imports(tmp_path: Path, statement: str) -> None:
     assert fingerprint(notebook, tmp_path) != before
 
 
+@pytest.mark.parametrize(
+    "statement",
+    ["read('trials.json')", "read(f'runs/{name}.json')", "summary(RECORDED / 'runs')"],
+)
+def test_fingerprint_follows_the_records_that_are_named(
+    tmp_path: Path, statement: str
+) -> None:
+    (tmp_path / "runs").mkdir()
+    names = "s.json", "trials.json", "runs/one.json"
+    notebook = new_notebook(cells=[new_code_cell(statement)])
+    marks = []
+    for changed in (None, *names):
+        for name in names:
+            (tmp_path / name).write_text(str(name == changed))
+        marks.append(fingerprint(notebook, recorded=tmp_path))
+    named = [names[1].split(".")[0] in statement, "runs" in statement]
+    assert [mark != marks[0] for mark in marks[1:]] == [False, *named]
+
+
 DOCUMENTED = 'def f():\n    """One."""\n    return 1\n'
 
 

@@ -237,6 +237,12 @@ def test_every_record_is_packed_with_the_package() -> None:
         assert any(path.match(kind) for kind in setup["package-data"][package])
 
 
+@pytest.mark.parametrize("page", sorted(path.name for path in ROOT.glob("*.md")))
+def test_links_between_files_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)", read(page))
+    assert [x for x in links if "://" not in x and not (ROOT / x).exists()] == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "chapters/api.md"])
 def test_examples_run(page: str) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", read(page), re.S)

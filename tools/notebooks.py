@@ -4,15 +4,16 @@
     python tools/notebooks.py check [NOTEBOOK ...]
 
 `run` executes each notebook from a fresh kernel and stores its outputs in place,
-together with a fingerprint of the code that gave them: the notebook's own cells and
-every module of the package that they reach. `check` fails when that code has changed
-since. Without a name, both take every chapter.
+together with a fingerprint of what gave them: the notebook's own cells, every module
+of the package that they reach, and the results on record that they name. `check` fails
+when any of it has changed since. Without a name, both take every chapter.
 """
 
 import argparse
 import ast
 import hashlib
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "chapters"
+RECORDED = CHAPTERS / "recorded"
 PACKAGE = "stn_tutorial"
 CHECKERS = "exercises"  # they say "right", or nbval fails: no output depends on them
 
@@ -101,6 +103,13 @@ def reachable_modules(sources: list[str], package_dir: Path) -> list[Path]:
     return [path for stem in sorted(found) for path in module_files(stem, package_dir)]
 
 
+def named_records(sources: list[str], recorded: Path) -> list[Path]:
+    """List the results on record that some sources name, by their file or folder."""
+    words = set(re.findall(r"[\w.-]+", "\n".join(sources)))
+    paths = sorted([*recorded.glob("*.*"), *recorded.glob("*/*.*")])
+    return [path for path in paths if path.relative_to(recorded).parts[0] in words]
+
+
 def without_docstrings(source: str) -> str:
     """Blank the docstrings of some Python source: no output depends on them."""
     lines = source.splitlines()
@@ -113,14 +122,19 @@ def without_docstrings(source: str) -> str:
     return "\n".join(lines)
 
 
-def fingerprint(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> str:
-    """Hash the code that a notebook's outputs depend on.
+def fingerprint(
+    notebook: NotebookNode,
+    package_dir: Path = ROOT / PACKAGE,
+    recorded: Path = RECORDED,
+) -> str:
+    """Hash the code and the records that a notebook's outputs depend on.
 
     Prose, outputs and the package's docstrings do not count.
 
     Args:
         notebook: The notebook.
         package_dir: The folder of the package's modules.
+        recorded: The folder of the results on record.
 
     Returns:
         A SHA-256 in hexadecimal.
@@ -129,7 +143,8 @@ def fingerprint(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> s
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.encode() + b"\0")
-    for path in reachable_modules([plain_python(s) for s in sources], package_dir):
+    modules = reachable_modules([plain_python(s) for s in sources], package_dir)
+    for path in modules + named_records(sources, recorded):
         content = path.read_bytes()
         if path.suffix == ".py":
             content = without_docstrings(content.decode()).encode()
@@ -137,10 +152,10 @@ def fingerprint(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> s
     return digest.hexdigest()
 
 
-def is_fresh(notebook: NotebookNode, package_dir: Path = ROOT / PACKAGE) -> bool:
-    """Say whether a notebook's outputs come from today's code."""
+def is_fresh(notebook: NotebookNode) -> bool:
+    """Say whether a notebook's outputs come from today's code and records."""
     stored = notebook.metadata.get(PACKAGE, {}).get("fingerprint")
-    return stored == fingerprint(notebook, package_dir)
+    return stored == fingerprint(notebook)
 
 
 def name_widgets(notebook: NotebookNode) -> None:
@@ -247,8 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{path.name}: ran in {time.perf_counter() - start:.1f} s")
         elif not is_fresh(nbformat.read(path, as_version=4)):
             print(
-                f"{path.name}: its code, or the package's, changed after its outputs "
-                "were stored. Run `make notebooks`.",
+                f"{path.name}: its code, the package's or a record changed after its "
+                "outputs were stored. Run `make notebooks`.",
                 file=sys.stderr,
             )
             failed = True
