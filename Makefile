@@ -91,8 +91,8 @@ style: $(READY)
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
 	$(BIN)/pytest tests/test_notebooks.py
 
-# Each chapter alone in an empty folder. What setuptools leaves behind would let a file
-# stay in the package after it is gone.
+# Each chapter alone in an empty folder, two at a time. What setuptools leaves behind
+# would let a file stay in the package after it is gone.
 nbval: $(READY) $(BINDER_READY)
 	@echo; echo "== Notebooks: alone, as on Binder, every cell gives its stored output again =="
 	rm -rf build stn_tutorial.egg-info
@@ -101,6 +101,7 @@ nbval: $(READY) $(BINDER_READY)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && for path in $(CHAPTERS); do \
 	  alone="$$folder/$$(basename $$path .ipynb)"; mkdir "$$alone" && cp $$path "$$alone" || exit; \
 	done && JUPYTER_PATH="$(abspath $(BINDER))/share/jupyter" $(BIN)/pytest \
+	  --numprocesses 2 --dist loadfile \
 	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$folder"
 
 site: $(READY)
