@@ -4,6 +4,8 @@ import base64
 import io
 import math
 import re
+from importlib import import_module
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
@@ -11,10 +13,40 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stn_tutorial import exercises
 from stn_tutorial.affine import affine
 from stn_tutorial.exercises import Exercise, Verdict, check, difference, draw, show
 
 SIZE = (300, 451)
+EXERCISES = {
+    name: task
+    for module in iter_modules(exercises.__path__)
+    for name, task in import_module(
+        f"{exercises.__name__}.{module.name}"
+    ).EXERCISES.items()
+}
+
+
+# What the tests of the chapters' exercises share
+
+
+def assert_named(verdict: Verdict, said: str) -> None:
+    """Assert that an answer is wrong, and told its mistake and no other."""
+    assert not verdict
+    first, *rest = verdict.text.splitlines()
+    likely = [line for line in rest if line.startswith("Likely: ")]
+    assert len(likely) <= 1  # no other mistake is suspected
+    assert said in (likely or [first])[0]
+
+
+def untested_hints(names: list[str], wrong: list[tuple]) -> list[str]:
+    """List the hints of some exercises that no wrong answer brings forth."""
+    return [
+        sentence
+        for name in names
+        for sentence, _ in EXERCISES[name].mistakes
+        if not any(said in sentence for other, _, said in wrong if other == name)
+    ]
 
 
 def crop_theta(box: tuple, size: tuple) -> Tensor:
@@ -113,6 +145,13 @@ def test_an_unknown_number_is_refused(number: object) -> None:
         ValueError, match="expected a number|has the exercises 1.1, 1.2"
     ):
         check(number, crop_theta)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_a_mistake_can_be_tried_on_every_case_and_drawn(exercise: str) -> None:
+    for case in EXERCISES[exercise].cases():
+        for _, mistaken in EXERCISES[exercise].mistakes:
+            draw(case | {"got": mistaken(**case)})
 
 
 # Pictures
