@@ -1,4 +1,4 @@
-"""The results on record: whole, of one recipe, and what the chapters say of them."""
+"""The results on record: whole, of one recipe; and the numbers in the chapters."""
 
 import json
 import re
@@ -10,12 +10,16 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from scipy.ndimage import gaussian_filter
+from skimage.data import chelsea
 
 from stn_tutorial import sign_runs, signs
 from stn_tutorial.networks import build
+from stn_tutorial.training import Recipe
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
 RECORDED = CHAPTERS / "recorded"
@@ -68,6 +72,47 @@ def errors_on_record() -> dict[tuple[str, str], list[float]]:
     for r in RECORDS.values():
         errors.setdefault((r["model"], r["distortion"]), []).append(r["error"])
     return errors
+
+
+# All chapters
+
+
+def shrink_errors() -> list[float]:
+    """The cat at a sixth of its size, plain and blurred, against the area average."""
+    photo = chelsea()[None, :, :450].transpose(0, 3, 1, 2) / 255
+    blurred = gaussian_filter(photo, (0, 0, 2, 2), mode="nearest")
+    exact = F.avg_pool2d(torch.tensor(photo), 6)
+    small = [
+        F.interpolate(torch.tensor(image), (50, 75), mode="bilinear")
+        for image in (photo, blurred)
+    ]
+    return [(image - exact).square().mean().sqrt().item() for image in small]
+
+
+# What the prose works out by hand, or reads off a picture's title.
+WORKED_OUT = {
+    "01": [np.cos(np.radians(30)), 1.5**2, 100 - 100 / 1.5**2, 451 / 2],
+    "02": [1 - 0.3, 0.9 - 0.1, 0.4 * 0.8 - 0.6 * 0.2, 0.15, *shrink_errors()],
+    "03": [100 - 100 / 4, 100 - 100 / 4**3],
+    "05": asdict(Recipe(images=1)).values(),
+}
+
+
+@pytest.mark.parametrize("start", ["00", "01", "02", "03", "04", "05"])
+def test_the_prose_gives_no_number_that_no_cell_has(start):
+    """Each decimal fraction, percentage and factor is in a cell or worked out here."""
+    notebook = chapter(start)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    known = set(re.findall(r"\d+(?:\.\d+)?", "\n".join([*cells, printed(notebook)])))
+    known |= {f"{100 * float(number):g}" for number in known}  # 0.7 in a cell: 70%
+    marks = r"\]\([^)]*\)|`[^`]*`|(Exercise|Question) \d\.\d|section \d\.\d"
+    text = re.sub(marks, "", prose(notebook))
+    said = set(re.findall(r"\d+\.\d+|\d+(?=%| per cent| times)", text))
+    assert said
+    for number in said - known:
+        places = len(number.partition(".")[2])
+        worked_out = {f"{value:.{places}f}" for value in WORKED_OUT.get(start, [])}
+        assert number in worked_out
 
 
 # The records
