@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stn_tutorial.affine import pixel_centres
@@ -88,6 +89,44 @@ def projective_from_corners(corners: Tensor) -> Tensor:
     rows_u = torch.cat([point, zero, -u[:, :, None] * target], 2)
     rows_v = torch.cat([zero, point, -v[:, :, None] * target], 2)
     return torch.linalg.solve(torch.cat([rows_u, rows_v], 1), torch.cat([u, v], 1))
+
+
+def undo_projective(grid: Tensor) -> Tensor:
+    """The sampling grid that undoes another one: it takes every point back.
+
+    A transform that is known can be undone exactly, as the best of all spatial
+    transformers would do it. What its image has lost stays lost.
+
+    Args:
+        grid: of a projective or an affine transform, shape (N, H, W, 2), with at least
+            two rows and columns.
+
+    Returns:
+        grid, shape (N, H, W, 2). Gradients flow to the input.
+
+    Raises:
+        ValueError: grid is not floating, or not of such a shape.
+
+    Used in chapter 6.
+    """
+    if (
+        not grid.is_floating_point()
+        or grid.dim() != 4
+        or grid.shape[3] != 2
+        or min(grid.shape[1:3]) < 2
+    ):
+        raise ValueError(
+            "expected a floating point grid of shape (N, H, W, 2) with at least two "
+            f"rows and columns, but got {grid.dtype} of shape {tuple(grid.shape)}"
+        )
+    n, height, width, _ = grid.shape
+    corners = grid[:, [0, 0, -1, -1], [0, -1, -1, 0]].double()
+    matrix = F.pad(projective_from_corners(corners), (0, 1), value=1).view(n, 3, 3)
+    # These corners are pixels' centres, a little within those from -1 to 1.
+    inward = grid.new_tensor([(width - 1) / width, (height - 1) / height, 1]).double()
+    back = (inward[:, None] * torch.linalg.inv(matrix)).flatten(1)
+    theta = (back / back[:, 8:])[:, :8]
+    return projective_grid(theta, (n, 1, height, width)).to(grid)
 
 
 def control_points(side: int = 4) -> Tensor:

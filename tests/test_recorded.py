@@ -25,6 +25,10 @@ CHAPTERS = Path(__file__).parents[1] / "chapters"
 RECORDED = CHAPTERS / "recorded"
 TABLE = RECORDED / "table1"
 RECORDS = {path.stem: json.loads(path.read_text()) for path in TABLE.glob("*.json")}
+UNDONE = {
+    path.stem: json.loads(path.read_text())
+    for path in (RECORDED / "undone").glob("*.json")
+}
 KEPT = RECORDED / "st-cnn-affine-RTS.safetensors"
 SIGNS = {
     path.stem: json.loads(path.read_text())
@@ -145,6 +149,14 @@ def test_all_runs_share_one_recipe_but_for_the_number_of_images():
         assert seen == {images}
 
 
+def test_the_runs_behind_a_perfect_transformer_are_runs_of_the_table_otherwise():
+    assert set(UNDONE) == {f"mnist-cnn-P-undone-seed{seed}" for seed in range(3)}
+    same = ("recipe", "images_seen", "weights", "test_images")
+    plain = RECORDS["mnist-cnn-P-seed0"]
+    for record in UNDONE.values():
+        assert [record[k] for k in same] == [plain[k] for k in same]
+
+
 def test_pictures_stand_beside_the_first_seed_of_each_transformer():
     wanted = {n for n in RECORDS if "-st-" in n and n.endswith("seed0")}
     assert {path.stem for path in TABLE.glob("*.png")} == wanted
@@ -240,6 +252,7 @@ def test_the_prose_of_the_chapter_gives_no_other_numbers():
     text = text[text.index("## The two tables") :]
     known = set(re.findall(r"\d+\.\d+", printed(notebook)))
     known |= {str(error) for row in PAPER.values() for error in row} | {"38.4"}
+    known |= {f"{(p * (100 - p) / 10_000) ** 0.5:.2f}" for p in (0.5, 1, 5)}
     text = re.sub(r"\]\([^)]*\)|`[^`]*`|Exercise 6\.\d|section 4\.1", "", text)
     said = set(re.findall(r"\d+\.\d+", text))
     assert said
@@ -262,6 +275,13 @@ def test_what_the_chapter_says_in_words_is_on_record():
     assert ours["fcn", "E"] < PAPER["fcn"][SETS.index("E")] / 2
     assert min(ours[m, "E"] for m in PAPER if "st-fcn" in m) > ours["cnn", "E"]
     assert max(ours["cnn", s] / ours["st-cnn-affine", s] for s in SETS) < 2
+    perfect = mean(record["error"] for record in UNDONE.values())
+    papers = [PAPER[m][SETS.index("P")] for m in PAPER if "st-cnn" in m]
+    assert all(perfect == pytest.approx(paper, abs=0.05) for paper in papers)
+    assert all(ours[m, "R"] < PAPER[m][0] for m in PAPER if "st-cnn" in m)
+    assert perfect < ours["cnn", "P"] / 2
+    gain = ours["cnn", "P"] - ours["st-cnn-affine", "P"]
+    assert gain / (ours["cnn", "P"] - perfect) == pytest.approx(3 / 4, abs=0.05)
     weights = json.loads((RECORDED / "drawing-net.json").read_text())["weights"]
     assert f"{weights:,} weights" in prose(chapter("06"))
 

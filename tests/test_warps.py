@@ -10,7 +10,7 @@ from scipy.interpolate import RBFInterpolator
 from skimage.transform import ProjectiveTransform
 from torch.testing import assert_close
 
-from stn_tutorial.affine import affine_grid, pixel_centres
+from stn_tutorial.affine import affine_grid, invert, pixel_centres, rotation
 from stn_tutorial.warps import (
     CORNERS,
     control_points,
@@ -18,6 +18,7 @@ from stn_tutorial.warps import (
     projective_grid,
     target_points,
     thin_plate_spline_grid,
+    undo_projective,
 )
 
 IDENTITY = torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])
@@ -140,6 +141,26 @@ def test_corners_of_a_batch_of_eight():
     assert_close(projective_from_corners(corners), torch.cat(alone))
 
 
+@precisions
+def test_undone_takes_every_point_back_as_scikit_image_does(dtype, tolerance):
+    thetas, size = tilts(5, dtype), (5, 1, 6, 9)
+    back = undo_projective(projective_grid(thetas, size))
+    assert back.dtype == dtype
+    points = target_points(size, thetas).double().numpy()
+    for theta, seen in zip(thetas, back.double().view(5, -1, 2), strict=True):
+        matrix = np.append(theta.double().numpy(), 1).reshape(3, 3)
+        expected = torch.from_numpy(ProjectiveTransform(matrix).inverse(points))
+        assert_close(seen, expected, atol=100 * tolerance, rtol=100 * tolerance)
+
+
+def test_an_affine_grid_is_undone_by_its_inverse():
+    theta = rotation(torch.tensor([30.0, -75.0])) * torch.tensor([[[0.8], [1.3]]])
+    theta[:, :, 2] = torch.tensor([[0.3, -0.2], [0.0, 0.5]])
+    size = (2, 1, 7, 4)
+    back = undo_projective(affine_grid(theta, size))
+    assert_close(back, affine_grid(invert(theta), size), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("side", [2, 3, 4, 6])
 @precisions
 def test_spline_equals_scipy(side, dtype, tolerance):
@@ -200,8 +221,9 @@ def test_a_batch_is_its_images():
         (lambda theta: projective_grid(theta, (2, 1, 3, 4)), tilts(2)),
         (lambda points: thin_plate_spline_grid(points, (2, 1, 3, 4)), bends(2, 9)),
         (projective_from_corners, torch.tensor(CORNERS) + 0.3 * normal(2, 4, 2)),
+        (undo_projective, projective_grid(tilts(2), (2, 1, 3, 4))),
     ],
-    ids=["projective", "spline", "corners"],
+    ids=["projective", "spline", "corners", "undone"],
 )
 def test_gradcheck(function, numbers):
     assert torch.autograd.gradcheck(function, numbers.clone().requires_grad_())
@@ -290,6 +312,18 @@ BAD = {
     "whole-number corners": (
         lambda: projective_from_corners(torch.tensor([CORNERS]).long()),
         "floating point corners .* got torch.int64",
+    ),
+    "a grid of one row": (
+        lambda: undo_projective(torch.zeros(2, 1, 4, 2)),
+        r"two rows and columns, but got torch.float32 of shape \(2, 1, 4, 2\)",
+    ),
+    "a grid of three coordinates": (
+        lambda: undo_projective(torch.zeros(2, 4, 4, 3)),
+        r"shape \(N, H, W, 2\) .* got torch.float32 of shape \(2, 4, 4, 3\)",
+    ),
+    "a grid of whole numbers": (
+        lambda: undo_projective(torch.zeros(2, 4, 4, 2).int()),
+        "floating point grid .* got torch.int32",
     ),
 }
 
