@@ -282,6 +282,13 @@ def test_what_the_chapter_says_in_words_is_on_record():
     assert perfect < ours["cnn", "P"] / 2
     gain = ours["cnn", "P"] - ours["st-cnn-affine", "P"]
     assert gain / (ours["cnn", "P"] - perfect) == pytest.approx(3 / 4, abs=0.05)
+    transformers = [model for model in PAPER if "st-cnn" in model]
+    for name in ("P", "RTS"):  # the compact CNN wins alone
+        alone = ours["cnn-compact", name]
+        assert alone < ours["st-cnn-compact-affine", name]
+        assert alone < min(ours[model, name] for model in transformers)
+        assert alone <= min(PAPER[model][SETS.index(name)] for model in transformers)
+    assert ours["cnn-compact", "P"] == pytest.approx(perfect, abs=0.06)
     weights = json.loads((RECORDED / "drawing-net.json").read_text())["weights"]
     assert f"{weights:,} weights" in prose(chapter("06"))
 
