@@ -149,7 +149,7 @@ def tilted_grid(n: int, generator: torch.Generator) -> Tensor:
     The scale is drawn evenly. The corners are those of the sampling grid. They move in
     the source, each coordinate by a normal number with that standard deviation.
 
-    Paper: section 4.1 and the appendix. Used in chapter 6.
+    Paper: section 4.1; the numbers are not from it. Used in chapter 6.
     """
     noise = torch.randn(n, 4, 2, generator=generator)
     scale = uniform(0.75, 1, n, generator)[:, None, None]
@@ -164,7 +164,7 @@ def bent_grid(n: int, generator: torch.Generator) -> Tensor:
     They move in the source, each coordinate by a normal number with that standard
     deviation.
 
-    Paper: section 4.1 and the appendix. Used in chapter 6.
+    Paper: section 4.1; the numbers are not from it. Used in chapter 6.
     """
     noise = torch.randn(n, 16, 2, generator=generator)
     scale = uniform(0.75, 1, n, generator)[:, None, None]

@@ -46,7 +46,7 @@ class Network(nn.Module):
     """A classifier with a spatial transformer before it, or with none.
 
     Args:
-        classifier: from images (N, 1, h, w) to scores (N, 10).
+        classifier: from images (N, C, h, w) to scores (N, K).
         transformer: a :class:`stn_tutorial.transformer.SpatialTransformer`, or None.
         pool: how many times smaller the transformer's output is made, by averaging,
             before the classifier sees it.
@@ -66,12 +66,12 @@ class Network(nn.Module):
         self.pool = pool
 
     def straighten(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the classifier gets to see, (N, 1, h, w), and theta."""
+        """What the classifier gets to see, (N, C, h, w), and theta."""
         warped, theta = self.transformer(images, return_theta=True)
         return F.avg_pool2d(warped, self.pool), theta
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images (N, 1, H, W) to the scores of the ten digits, (N, 10)."""
+        """From images (N, C, H, W) to the scores of K classes, (N, K)."""
         if self.transformer is not None:
             images, _ = self.straighten(images)
         return self.classifier(images)
@@ -99,7 +99,7 @@ def cnn(in_shape: Sequence[int], filters: Sequence[int]) -> nn.Sequential:
     """CNN: a 9x9 and a 7x7 convolution, each pooled 2x2, and ten scores.
 
     Args:
-        in_shape: (C, H, W) of the images, at least 22x22.
+        in_shape: (C, H, W) of the images, at least 24x24.
         filters: how many filters each of the two has. Each is batch-normalised.
 
     Paper: section 4.1. Built in chapter 5.

@@ -113,7 +113,7 @@ def take_step(
     Args:
         network: from images to scores.
         optimiser: as :func:`make_optimiser` makes it.
-        images: distorted images, shape (N, 1, S, S).
+        images: distorted images, shape (N, C, S, S).
         labels: shape (N,).
         recipe: how to train.
         progress: where in the training we are, from 0 to 1.
@@ -140,7 +140,7 @@ def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     Args:
         network: from images to scores.
-        images: distorted images, shape (N, 1, S, S).
+        images: distorted images, shape (N, C, S, S).
         labels: shape (N,).
 
     Built in chapter 5.

@@ -13,7 +13,7 @@ class LocalisationNet(nn.Module):
     """Look at an image and say where to look: regress theta.
 
     Its last layer starts with zero weights and ``start`` as bias, so before
-    training every image gets the same transform: the one that changes nothing.
+    training every image gets the same transform, ``start``.
 
     Args:
         in_shape: (C, H, W) of the images or feature maps it looks at.
