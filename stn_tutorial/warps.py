@@ -8,6 +8,7 @@ are the outer edges of the image (``align_corners=False``).
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -95,7 +96,9 @@ def undo_projective(grid: Tensor) -> Tensor:
     """The sampling grid that undoes another one: it takes every point back.
 
     A transform that is known can be undone exactly, as the best of all spatial
-    transformers would do it. What its image has lost stays lost.
+    transformers would do it. What its image has lost stays lost. Four points of the
+    grid tell the transform. They lie half-way to the corners, for there
+    :func:`projective_grid` may have met the horizon.
 
     Args:
         grid: of a projective or an affine transform, shape (N, H, W, 2), with at least
@@ -120,11 +123,13 @@ def undo_projective(grid: Tensor) -> Tensor:
             f"rows and columns, but got {grid.dtype} of shape {tuple(grid.shape)}"
         )
     n, height, width, _ = grid.shape
-    corners = grid[:, [0, 0, -1, -1], [0, -1, -1, 0]].double()
-    matrix = F.pad(projective_from_corners(corners), (0, 1), value=1).view(n, 3, 3)
-    # These corners are pixels' centres, a little within those from -1 to 1.
-    inward = grid.new_tensor([(width - 1) / width, (height - 1) / height, 1]).double()
-    back = (inward[:, None] * torch.linalg.inv(matrix)).flatten(1)
+    left, top = width // 4, height // 4
+    right, low = width - 1 - left, height - 1 - top
+    points = grid[:, [top, top, low, low], [left, right, right, left]].double()
+    matrix = F.pad(projective_from_corners(points), (0, 1), value=1).view(n, 3, 3)
+    # It sends (-1, -1) and so on to those points; they lie that far from the middle:
+    scale = grid.new_tensor([(right - left) / width, (low - top) / height, 1]).double()
+    back = (scale[:, None] * torch.linalg.inv(matrix)).flatten(1)
     theta = (back / back[:, 8:])[:, :8]
     return projective_grid(theta, (n, 1, height, width)).to(grid)
 
@@ -168,37 +173,43 @@ def thin_plate_spline_grid(points: Tensor, size: Sequence[int]) -> Tensor:
             f"but got {tuple(points.shape)}"
         )
     _check(points, (side**2, 2), size)
-    matrix = _spline_matrix(side, size[2], size[3]).to(points)
+    matrix = torch.from_numpy(_spline_matrix(side, size[2], size[3])).to(points)
     n, k, _ = points.shape
     planes = points.mT.reshape(2 * n, k) @ matrix.T
     return planes.view(n, 2, size[2], size[3]).permute(0, 2, 3, 1)
 
 
 @lru_cache
-@torch.inference_mode(False)
-def _spline_matrix(side: int, height: int, width: int) -> Tensor:
+def _spline_matrix(side: int, height: int, width: int) -> np.ndarray:
     """From the places of K control points to those of all pixels: shape (H * W, K).
 
     A spline is a sum of one bump ``r^2 log r^2`` per control point and an affine
     part. Its K + 3 weights solve a linear system: it passes through the control
     points, and its bumps have no affine part of their own.
+
+    In NumPy: a tensor would remember for good in which of PyTorch's modes it was made.
     """
-    control = control_points(side).double()
-    targets = target_points((1, 1, height, width), control)
+    line = np.linspace(-1, 1, side)
+    control = _lattice(line, line)
+    x, y = ((2 * np.arange(n) + 1) / n - 1 for n in (width, height))
     k = len(control)
-    system = torch.zeros(k + 3, k + 3, dtype=torch.double)
+    system = np.zeros((k + 3, k + 3))
     system[:k] = _spline_terms(control, control)
     system[k:, :k] = system[:k, k:].T
-    places = torch.eye(k + 3, k, dtype=torch.double)
-    weights = torch.linalg.solve(system, places)
-    return _spline_terms(targets, control) @ weights
+    weights = np.linalg.solve(system, np.eye(k + 3, k))
+    return _spline_terms(_lattice(x, y), control) @ weights
 
 
-def _spline_terms(points: Tensor, control: Tensor) -> Tensor:
+def _lattice(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """All points (x, y), row by row."""
+    return np.stack(np.meshgrid(x, y), axis=2).reshape(-1, 2)
+
+
+def _spline_terms(points: np.ndarray, control: np.ndarray) -> np.ndarray:
     """One bump per control point, then 1, x, y: shape (P, K + 3)."""
-    square = (points[:, None] - control).square().sum(2)
-    bumps = torch.xlogy(square, square)
-    return torch.cat([bumps, torch.ones_like(points[:, :1]), points], 1)
+    square = ((points[:, None] - control) ** 2).sum(axis=2)
+    bumps = square * np.log(np.where(square > 0, square, 1))
+    return np.hstack([bumps, np.ones((len(points), 1)), points])
 
 
 def _check(theta: Tensor, shape: tuple[int, ...], size: Sequence[int]) -> None:

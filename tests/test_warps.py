@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.interpolate import RBFInterpolator
 from skimage.transform import ProjectiveTransform
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 from stn_tutorial.affine import affine_grid, invert, pixel_centres, rotation
@@ -153,6 +154,21 @@ def test_undone_takes_every_point_back_as_scikit_image_does(dtype, tolerance):
         assert_close(seen, expected, atol=100 * tolerance, rtol=100 * tolerance)
 
 
+def test_what_lies_before_the_horizon_is_undone_too():
+    """The corner of a wild tilt is held back at the horizon; no other point is."""
+    theta = torch.tensor([[1.0, 0.2, 0.1, -0.1, 0.9, 0.0, 0.6, 0.45]]).double()
+    size = (1, 1, 28, 28)
+    points = target_points(size, theta).numpy()
+    horizon = points @ theta[0, 6:].numpy() + 1
+    assert horizon.min() < 0.1 < np.sort(horizon)[20]
+    matrix = np.append(theta, 1).reshape(3, 3)
+    expected = torch.from_numpy(ProjectiveTransform(matrix).inverse(points))
+    back = undo_projective(projective_grid(theta, size)).view(-1, 2)
+    near = expected.abs().amax(dim=1) < 1
+    assert near.sum() > 200
+    assert_close(back[near], expected[near], atol=1e-9, rtol=0)
+
+
 def test_an_affine_grid_is_undone_by_its_inverse():
     theta = rotation(torch.tensor([30.0, -75.0])) * torch.tensor([[[0.8], [1.3]]])
     theta[:, :, 2] = torch.tensor([[0.3, -0.2], [0.0, 0.5]])
@@ -167,7 +183,8 @@ def test_spline_equals_scipy(side, dtype, tolerance):
     points, size = bends(3, side**2, dtype), (3, 1, 5, 8)
     grid = thin_plate_spline_grid(points, size)
     assert grid.dtype == dtype
-    control = control_points(side).double().numpy()
+    line = np.linspace(-1, 1, side)
+    control = np.array([(x, y) for y in line for x in line])
     where = target_points(size, points).double().numpy()
     for told, seen in zip(points.double(), grid.double(), strict=True):
         spline = RBFInterpolator(control, told, kernel="thin_plate_spline", degree=1)
@@ -250,6 +267,13 @@ def test_trains_after_a_first_call_without_gradients(mode):
     code = ["-W", "error", "-c", FIRST_CALL.format(mode=mode)]
     done = subprocess.run([sys.executable, *code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_first_call_without_numbers_leaves_none_behind():
+    size, points = (1, 1, 3, 11), control_points().double()[None]  # a size of its own
+    with FakeTensorMode() as mode:  # as torch.export and torch.compile call it
+        thin_plate_spline_grid(mode.from_tensor(points), size)
+    assert_close(thin_plate_spline_grid(points, size), identity_grid(size).double())
 
 
 BAD = {
