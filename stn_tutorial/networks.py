@@ -23,11 +23,25 @@ MODELS = CLASSIFIERS + tuple(
 )
 
 
-class BFloat16(nn.Module):
-    """Run a module in bfloat16, where multiplying takes half the time or less.
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether a device, "cpu" or "cuda", has circuits that multiply in bfloat16.
 
-    Weights, input and output stay in float32. Neither a sampler nor the layer that
-    gives theta belongs inside: places in an image need all their digits.
+    A processor without them only imitates it, and takes longer than in float32.
+
+    Used in chapter 6.
+    """
+    if device != "cpu":
+        return True
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # older PyTorch: unknown
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+class BFloat16(nn.Module):
+    """Run a module in bfloat16 where the device multiplies in it; that is quicker.
+
+    Elsewhere the module runs in float32. Weights, input and output are always in
+    float32. Neither a sampler nor the layer that gives theta belongs inside: places in
+    an image need all their digits.
 
     Used in chapter 6.
     """
@@ -38,7 +52,9 @@ class BFloat16(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """What the module gives, as float32."""
-        with torch.autocast(input.device.type, torch.bfloat16):
+        device = input.device.type
+        quick = multiplies_bfloat16(device)
+        with torch.autocast(device, torch.bfloat16, enabled=quick):
             return self.module(input).float()
 
 
@@ -116,7 +132,7 @@ def cnn(in_shape: Sequence[int], filters: Sequence[int]) -> nn.Sequential:
 def compact_cnn(filters: Sequence[int]) -> nn.Sequential:
     """A present-day CNN: five small convolutions, two poolings, then a global one.
 
-    For grey images of any size. The global max-pooling forgets where a feature was.
+    For grey images from 4x4 on. The global max-pooling forgets where a feature was.
 
     Args:
         filters: of each convolution, 5x5 the first, 3x3 the others, each

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stn_tutorial._download import write
-from stn_tutorial.networks import Network
+from stn_tutorial.networks import Network, multiplies_bfloat16
 from stn_tutorial.training import History, Recipe, error_rate, train
 
 # What names a run, in this order; not every run has a distortion.
@@ -76,7 +76,8 @@ def run(
     A run that is on record is not trained again; one that was interrupted goes on from
     its last checkpoint. In ``out`` it leaves ``NAME.json``, ``NAME.png`` for seed 0
     of a network with a transformer (test images above what the classifier saw of them),
-    and ``weights/NAME.safetensors``. The JSON file comes last.
+    and ``weights/NAME.safetensors``. The JSON file comes last. PyTorch is left with one
+    thread, which is quickest for such small networks.
 
     Args:
         out: folder of the records.
@@ -136,6 +137,7 @@ def run(
             "stn-tutorial": version("stn-tutorial"),
         },
         "device": device,
+        "bfloat16": multiplies_bfloat16(device),
     }
     if task.describe:
         record |= task.describe(network, history)

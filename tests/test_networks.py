@@ -1,5 +1,7 @@
 """The table's networks: their sizes and shapes, how they start, what they can learn."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,10 +10,19 @@ from torch.testing import assert_close
 
 from stn_tutorial.affine import affine_grid
 from stn_tutorial.digits import SIDES
-from stn_tutorial.networks import MODELS, BFloat16, build, cnn, compact_cnn, fcn
+from stn_tutorial.networks import (
+    MODELS,
+    BFloat16,
+    build,
+    cnn,
+    compact_cnn,
+    fcn,
+    multiplies_bfloat16,
+)
 from stn_tutorial.warps import projective_grid, thin_plate_spline_grid
 
 KINDS = ("fcn", "cnn", "cnn-compact")
+CPUINFO = Path("/proc/cpuinfo")
 GRIDS = {
     "affine": affine_grid,
     "projective": projective_grid,
@@ -246,6 +257,30 @@ def test_gradients_reach_every_weight(model):
     assert silent == []
 
 
+@pytest.mark.skipif(not CPUINFO.exists(), reason="only Linux tells a CPU's features")
+def test_multiplies_bfloat16_as_the_processor_says():
+    features = set(CPUINFO.read_text().split())
+    expected = not features.isdisjoint({"avx512_bf16", "amx_bf16"})
+    assert multiplies_bfloat16("cpu") is expected
+    assert multiplies_bfloat16("cuda")
+
+
+def test_bfloat16_is_not_imitated(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    module, input = nn.Linear(50, 40), torch.randn(100, 50)
+    assert torch.equal(BFloat16(module)(input), module(input))
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in an older PyTorch
+    assert torch.equal(BFloat16(module)(input), module(input))
+
+
+@pytest.fixture
+def able(monkeypatch):
+    """A processor that multiplies in bfloat16, or at least says so."""
+    able = {"avx512_bf16": False, "amx_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+
+
+@pytest.mark.usefixtures("able")
 def test_bfloat16_computes_in_half_and_gives_back_whole():
     module = nn.Sequential(nn.Linear(50, 40), nn.ReLU(), nn.Linear(40, 10))
     seen = []
@@ -262,6 +297,7 @@ def test_bfloat16_computes_in_half_and_gives_back_whole():
     assert {p.grad.dtype for p in module.parameters()} == {torch.float32}
 
 
+@pytest.mark.usefixtures("able")
 @pytest.mark.parametrize("model", MODELS)
 def test_where_numbers_are_short(model):
     """Convolutions compute in bfloat16; theta, grid and sampler never do."""

@@ -139,6 +139,7 @@ def test_a_record_is_whole_and_follows_the_protocol(name):
     assert record["curve"]["images"][-1] == record["images_seen"]
     assert {len(values) for values in record["curve"].values()} == {16}
     assert set(record["versions"]) == {"python", "torch", "stn-tutorial"}
+    assert record.get("bfloat16", True)  # the older ones had no choice
 
 
 def test_all_runs_share_one_recipe_but_for_the_number_of_images():
