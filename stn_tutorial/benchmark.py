@@ -14,7 +14,7 @@ from statistics import mean, stdev
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -66,13 +66,18 @@ def recipe(data: str, model: str, images: int | None = None) -> Recipe:
         model: one of ``MODELS`` in :mod:`stn_tutorial.networks`.
         images: train on so many images instead, to try things out.
     """
-    if images is None and data == "mnist":
-        images = 3_840_000 if "fcn" in model else 1_536_000
-    return Recipe(images=images or 200_000)
+    if images is None:
+        many = 3_840_000 if "fcn" in model else 1_536_000
+        images = many if data == "mnist" else 200_000
+    return Recipe(images)
 
 
 def load(data: str) -> Digits:
-    """The undistorted digits by name, "mnist" or "digits"."""
+    """The undistorted digits by name, "mnist" or "digits"; else a ValueError."""
+    if data not in DRAWS:
+        raise ValueError(
+            f"expected data to be one of {sorted(DRAWS)}, but got: {data!r}"
+        )
     return {"mnist": load_mnist, "digits": load_digits}[data]()
 
 
@@ -153,10 +158,21 @@ def evaluate(path: str | Path) -> dict:
 
     Returns:
         what the run's key says of it, and its ``error`` in per cent.
+
+    Raises:
+        ValueError: the file does not hold such weights.
     """
     torch.set_num_threads(1)
-    with safe_open(path, "pt") as file:
-        key = {k: file.metadata()[k] for k in KEY[:3] if k in file.metadata()}
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"expected {path} to hold weights: {error}") from error
+    key = {k: metadata[k] for k in KEY[:3] if k in metadata}
+    if len(key) < (2 if metadata.get("data") == "gtsrb" else 3):
+        raise ValueError(
+            f"expected {path} to say which run left these weights, but it does not"
+        )
     if key["data"] == "gtsrb":
         network = new_network(signs.build, key["model"], seed=0)
         test = sign_runs.test_set(load_gtsrb())
@@ -169,7 +185,7 @@ def evaluate(path: str | Path) -> dict:
 
 def report(out: str | Path) -> str:
     """The table on record as text, 100 columns wide, the paper's numbers below ours."""
-    entries = summary(out)
+    entries = [entry for entry in summary(out) if entry["data"] in DRAWS]
     lines = []
     for data in sorted({entry["data"] for entry in entries}, reverse=True):
         cells = {(e["model"], e["distortion"]): e for e in entries if e["data"] == data}

@@ -139,7 +139,7 @@ def look(
 
 def report(out: str | Path) -> str:
     """The runs on record as text, most accurate first, and what others have reached."""
-    entries = summary(out)
+    entries = [entry for entry in summary(out) if entry["data"] == "gtsrb"]
     if not entries:
         return f"no run on record in {Path(out).resolve()}"
     entries.sort(key=lambda entry: mean(entry["errors"]))

@@ -10,7 +10,7 @@ from time import process_time
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -28,9 +28,9 @@ class Recipe:
         batch: images a step.
         rate: the highest learning rate.
         localisation_rate: the localisation net's rate, as a multiple of the others'.
-        warm_up: share of the training in which the rate climbs from 0 to its peak;
-            from there it falls back to 0 along half a cosine.
-        momentum: Nesterov's.
+        warm_up: share of the training, below 1, in which the rate climbs from 0 to its
+            peak; from there it falls back to 0 along half a cosine.
+        momentum: Nesterov's; 0 is none.
         weight_decay: of matrices and filters; biases and norms have none.
         label_smoothing: share of each label that is spread over all classes.
         clip: length to which a longer gradient is cut.
@@ -97,7 +97,8 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         scale = recipe.localisation_rate if "localisation" in name else 1.0
         decay = recipe.weight_decay if parameter.dim() > 1 else 0.0
         groups.append({"params": [parameter], "scale": scale, "weight_decay": decay})
-    return torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, nesterov=True)
+    momentum = recipe.momentum
+    return torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0)
 
 
 def take_step(
@@ -140,11 +141,19 @@ def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     Args:
         network: from images to scores.
-        images: distorted images, shape (N, C, S, S).
-        labels: shape (N,).
+        images: distorted images, shape (N, C, S, S), on the CPU.
+        labels: shape (N,), on the CPU.
+
+    Raises:
+        ValueError: not one label for each image.
 
     Built in chapter 5.
     """
+    if labels.shape != (len(images),):
+        raise ValueError(
+            f"expected {len(images)} labels, one for each image, but got labels of "
+            f"shape {tuple(labels.shape)}"
+        )
     device, training = next(network.parameters()).device, network.training
     network.eval()
     wrong = 0
@@ -171,7 +180,8 @@ def train(
 
     Step k draws its images and distortions from a generator that is seeded by
     ``seed`` and k alone. So a training that was stopped and goes on from its
-    checkpoint ends with the same weights as one that was not.
+    checkpoint ends with the same weights as one that was not, on the CPU and if the
+    network draws nothing itself, as dropout would.
 
     Args:
         network: from distorted images to scores (N, K), on the CPU or a GPU. Trained
@@ -179,7 +189,8 @@ def train(
         images: undistorted training images, (N, 1, 28, 28) for digits, on the CPU.
         labels: from 0 to K - 1, shape (N,), on the CPU.
         distortion: as in :func:`stn_tutorial.digits.distort`, or a function that gets
-            a batch of the images, and ``generator=``, and returns what to learn from.
+            a batch of the images, and ``generator=``, and returns what to learn from;
+            a checkpoint knows it by its name.
         recipe: how to train.
         validation: distorted images and labels that measure the error on the way.
         seed: of the draws. (The network's first weights are its maker's matter.)
@@ -192,8 +203,9 @@ def train(
         the notes. The network is left in training mode.
 
     Raises:
-        ValueError: the recipe trains for less than a batch, or the checkpoint
-            belongs to another training.
+        ValueError: the recipe trains for less than a batch, or the checkpoint is none,
+            or has another recipe, seed, distortion or network. (The images are not
+            compared.)
 
     Paper: section 4.1, but with a recipe of today. Built in chapter 5.
     """
@@ -208,7 +220,7 @@ def train(
     optimiser = make_optimiser(network, recipe)
     history, losses, first = History(), [], 0
     if callable(distortion):
-        name, change = distortion.__name__, distortion
+        name, change = getattr(distortion, "__name__", repr(distortion)), distortion
     else:
         name = distortion
         change = partial(distort, distortion=distortion, sampler=F.grid_sample)
@@ -260,7 +272,9 @@ def _save(
     """Write everything that the rest of the training depends on, in one move."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     for name, parameter in network.named_parameters():
-        tensors[f"momentum.{name}"] = optimiser.state[parameter]["momentum_buffer"]
+        momentum = optimiser.state[parameter].get("momentum_buffer")
+        if momentum is not None:  # a frozen weight has none
+            tensors[f"momentum.{name}"] = momentum
     for key in ("theta", "warped"):
         tensors |= {f"{key}.{i}": v for i, v in enumerate(getattr(history, key))}
     notes = {key: getattr(history, key) for key in NOTES}
@@ -272,10 +286,17 @@ def _load(
     path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, config: dict
 ) -> tuple[int, History]:
     """Undo _save; returns the step to go on from, and the notes so far."""
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    found = json.loads(metadata["config"])
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+        found = json.loads(metadata["config"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected {path} to hold a checkpoint, but it does not; remove it or name "
+            "another file"
+        ) from error
     if found != config:
         raise ValueError(
             f"expected in {path} the checkpoint of {config}, but found one of {found}; "
@@ -286,15 +307,22 @@ def _load(
         for name, tensor in tensors.items()
         if name.startswith("network.")
     }
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{path} is the checkpoint of another network") from error
+    if _shapes(weights) != _shapes(network.state_dict()):
+        raise ValueError(
+            f"expected in {path} the checkpoint of this network, but found that of "
+            "another one; remove it or name another file"
+        )
+    network.load_state_dict(weights)
     for name, parameter in network.named_parameters():
-        momentum = tensors[f"momentum.{name}"].to(parameter)
-        optimiser.state[parameter]["momentum_buffer"] = momentum
+        if f"momentum.{name}" in tensors:
+            momentum = tensors[f"momentum.{name}"].to(parameter)
+            optimiser.state[parameter]["momentum_buffer"] = momentum
     history = History(**json.loads(metadata["history"]))
     for key in ("theta", "warped"):
         count = sum(name.startswith(f"{key}.") for name in tensors)
         getattr(history, key).extend(tensors[f"{key}.{i}"] for i in range(count))
     return history.images[-1] // config["recipe"]["batch"], history
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
-from stn_tutorial import benchmark, records, training
+from stn_tutorial import benchmark, records, sign_runs, training
 from stn_tutorial.benchmark import (
     PAPER,
     PAPER_IMAGES,
@@ -31,8 +31,8 @@ from stn_tutorial.benchmark import (
     run_cell,
 )
 from stn_tutorial.digits import SIDES, distort
-from stn_tutorial.networks import MODELS, build
-from stn_tutorial.records import new_network, summary
+from stn_tutorial.networks import MODELS, build, multiplies_bfloat16
+from stn_tutorial.records import RECORDED, new_network, summary
 
 FEW = 640  # images: five steps
 FIELDS = {"data", "model", "distortion", "errors", "weights", "images_seen", "seconds"}
@@ -104,6 +104,7 @@ def test_record_is_complete(model, distortion, table):
         "images_seen": FEW,
         "recipe": asdict(recipe("digits", model, FEW)),
         "device": "cpu",
+        "bfloat16": multiplies_bfloat16("cpu"),
     }
     assert record["recipe"]["images"] == FEW
     assert 0 < error < 100
@@ -462,6 +463,11 @@ def test_all_cells_can_be_met(tmp_path):
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_reports_pass_over_each_others_runs():
+    assert report(RECORDED / "gtsrb").startswith("no run on record in ")
+    assert sign_runs.report(RECORDED / "table1").startswith("no run on record in ")
+
+
 def test_json_report_has_the_promised_fields(table, capsys):
     main(["table1", "--report", "--json", "--out", str(table)])
     entries = json.loads(capsys.readouterr().out)
@@ -552,11 +558,30 @@ def test_wrong_use(arguments, message, capsys, monkeypatch):
     assert message in capsys.readouterr().err
 
 
-def test_evaluating_nothing(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory"),
+        (b'{"error": 1}', "run.safetensors to hold weights: "),
+        (save({"a": torch.ones(2)}), "run.safetensors to say which run left these"),
+        (
+            save(
+                {"a": torch.ones(2)},
+                {"data": "svhn", "model": "cnn", "distortion": "R"},
+            ),
+            "expected data to be one of ['digits', 'mnist'], but got: 'svhn'",
+        ),
+    ],
+    ids=["missing", "no weights", "no run's", "of other data"],
+)
+def test_evaluating_nothing(content, message, tmp_path, capsys):
+    path = tmp_path / "run.safetensors"
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", str(tmp_path / "missing.safetensors")])
+        main(["evaluate", str(path)])
     assert stop.value.code == 1
-    assert "missing.safetensors" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 TINY = ["table1", "--data", "digits", "--images", str(FEW)]

@@ -6,11 +6,14 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save
 from torch import nn
 from torch.testing import assert_close
 
@@ -197,6 +200,13 @@ def test_error_rate_is_the_share_of_wrong_answers(mode):
     assert not any(network.modes)
     assert network.training is mode
     assert error_rate(network, images, answers) == 0
+
+
+@pytest.mark.parametrize("shape", [(59,), (1,), (60, 1)])
+def test_error_rate_needs_one_label_for_each_image(shape):
+    message = rf"expected 60 labels, .* of shape \({', '.join(map(str, shape))},?\)"
+    with pytest.raises(ValueError, match=message):
+        error_rate(Recorder(), torch.zeros(60, 1, 4, 4), torch.zeros(shape))
 
 
 # The loop
@@ -434,6 +444,11 @@ def test_a_function_distorts_as_a_name_does(whole):
         assert torch.equal(ours, theirs)
 
 
+def test_a_function_without_a_name_distorts_too(whole):
+    _, history = train_small(distortion=partial(turned))
+    assert history.error == whole[1].error
+
+
 def test_the_checkpoint_of_another_distortion_is_refused(half_way):
     with pytest.raises(ValueError, match="'distortion': 'P'.* but found .*: 'R'"):
         train_small(half_way, distortion="P")
@@ -441,14 +456,60 @@ def test_the_checkpoint_of_another_distortion_is_refused(half_way):
         train_small(half_way, distortion=turned)
 
 
+def wider_network():
+    """As small_network, but for the last convolution."""
+    network = small_network(seed=1)
+    network.classifier = compact_cnn((4, 4, 7))
+    return network
+
+
 @pytest.mark.parametrize(
-    "other", [compact_cnn((4, 4, 6)), Network(compact_cnn((4, 4, 6)))]
+    "other",
+    [compact_cnn((4, 4, 6)), Network(compact_cnn((4, 4, 6))), wider_network()],
+    ids=["classifier", "no transformer", "wider"],
 )
 def test_the_checkpoint_of_another_network_is_refused(other, half_way):
-    with pytest.raises(
-        ValueError, match=f"{half_way} is the checkpoint of another net"
-    ):
+    before = {name: weight.clone() for name, weight in other.state_dict().items()}
+    with pytest.raises(ValueError, match=f"in {half_way} .*, but found that of anoth"):
         train(other, IMAGES, LABELS, "R", SHORT, VALIDATION, 5, None, 16, half_way)
+    for name, weight in other.state_dict().items():
+        assert torch.equal(weight, before[name])
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", save({"a": torch.ones(2)})])
+def test_what_is_no_checkpoint_is_refused(content, tmp_path):
+    path = tmp_path / "run"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"expected {path} to hold a checkpoint"):
+        train_small(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "no momentum"])
+def test_weights_without_momentum_go_on_too(frozen, tmp_path, monkeypatch):
+    recipe = SHORT if frozen else replace(SHORT, momentum=0)
+
+    def network():
+        made = small_network()
+        made.classifier[0].weight.requires_grad_(not frozen)
+        return made
+
+    first = network().classifier[0].weight.clone()
+    whole, _ = train_small(network=network(), recipe=recipe)
+    assert torch.equal(whole.classifier[0].weight, first) is frozen
+    save_to, saves = training._save, []
+
+    def save_once(*args):
+        if saves:
+            raise KeyboardInterrupt
+        saves.append(save_to(*args))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save", save_once)
+        with pytest.raises(KeyboardInterrupt):
+            train_small(tmp_path / "run", network(), recipe=recipe)
+    resumed, _ = train_small(tmp_path / "run", network(), recipe=recipe)
+    assert_same_network(resumed, whole)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(whole, half_way):
