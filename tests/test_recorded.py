@@ -202,8 +202,11 @@ def test_the_kept_weights_make_the_recorded_picture():
 
 def test_chapter_5_says_what_its_trials_found():
     found = {}
+    still = {"FCN": {}, "ST-FCN": {}}  # without momentum
     for trial in json.loads((RECORDED / "rates.json").read_text()):
         network = found.setdefault((trial["model"], trial["distortion"]), {})
+        if "momentum" in trial:
+            network = still[trial["model"]]
         network[trial["rate"]] = trial["validation_error"]
     assert [name for _, name in found].count("TC") == 4
     assert all(sorted(errors) == [0.05, 0.1, 0.2, 0.4] for errors in found.values())
@@ -211,6 +214,12 @@ def test_chapter_5_says_what_its_trials_found():
     text = prose(chapter("05"))
     assert "four of them on TC, was tried with the peak rates 0.05, 0.1, 0.2" in text
     assert "A rate of 0.2 was best, or as near to the best as seeds are" in text
+    for errors in still.values():
+        assert sorted(errors) == [0.4, 0.5, 1, 2, 3, 4]  # two to twenty times 0.2
+        assert min(errors, key=errors.get) == 1
+    assert "six higher rates without it, two to twenty times as high" in text
+    (told,) = re.findall(r"^no momentum, rate × 5 +(.*)$", printed(chapter("05")), re.M)
+    assert told.split() == [f"{errors[1]}%" for errors in still.values()]
 
 
 def test_chapter_5_calls_a_random_start_a_gamble_as_its_trials_do():
@@ -319,6 +328,18 @@ def test_what_the_chapter_says_in_words_is_on_record():
     assert max(ours["cnn", s] / ours["st-cnn-affine", s] for s in SETS) < 2
     assert ours["cnn", "R"] < PAPER["cnn"][SETS.index("R")]
     assert ours["cnn", "P"] > PAPER["cnn"][SETS.index("P")]
+    for name in SETS:  # what a transformer gains before the FCN, against the paper
+        gain, theirs = (
+            errors["fcn"] / errors["st-fcn-affine"]
+            for errors in (
+                {m: ours[m, name] for m in ("fcn", "st-fcn-affine")},
+                {m: PAPER[m][SETS.index(name)] for m in ("fcn", "st-fcn-affine")},
+            )
+        )
+        if name in ("R", "RTS"):
+            assert gain / theirs == pytest.approx(0.8, abs=0.05)
+        elif name in ("P", "TC"):
+            assert gain / theirs > 1.3
     for model in (m for m in PAPER if "st-fcn" in m):  # level with the CNN, or ahead
         for name in ("R", "RTS", "P"):
             column = SETS.index(name)

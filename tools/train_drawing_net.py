@@ -1,8 +1,8 @@
 """Train the small network of the figure "Draw and straighten" (chapter 6).
 
 ``python tools/train_drawing_net.py`` leaves the weights in the package, and beside the
-other records what was done. It has two stages. An FCN reads only straight digits, so it
-makes the transformer straighten them. A compact CNN can read turned ones too, and
+other records what was done. It has two stages. A tiny FCN reads straight digits best,
+so it makes the transformer straighten them. A compact CNN can read turned ones too, and
 leaves them turned; but it errs less. So the transformer is trained before an FCN; then
 it stays as it is, and the CNN learns to read what it gives.
 
