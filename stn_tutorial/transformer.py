@@ -83,8 +83,8 @@ class LocalisationNet(nn.Module):
 class SpatialTransformer(nn.Module):
     """Warp each input by a transform that is computed from that input.
 
-    Put it before a classifier or between any two layers. It is trained with the
-    rest of the network; it needs no labels of its own.
+    Put it before a classifier or between any two layers. It is trained with them, by
+    their labels alone. Keep it out of autocast: places need all their digits.
 
     Args:
         localisation: a module from (N, C, H, W) to theta (N, 2, 3), such as
