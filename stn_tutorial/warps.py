@@ -97,7 +97,7 @@ def undo_projective(grid: Tensor) -> Tensor:
 
     A transform that is known can be undone exactly, as the best of all spatial
     transformers would do it. What its image has lost stays lost. Four points of the
-    grid tell the transform. They lie half-way to the corners, for there
+    grid tell the transform. They lie half-way to the corners, since at a corner
     :func:`projective_grid` may have met the horizon.
 
     Args:

@@ -96,7 +96,7 @@ class Visit:
         self.requested: set[str] = set()
         self.tab: Page = browser.new_page()
         self.tab.on("request", lambda request: self.check_request(request.url))
-        self.tab.on("requestfailed", lambda r: self.check_failure(r.failure, r.url))
+        self.tab.on("requestfailed", lambda r: self.faults.append(f"failed: {r.url}"))
         self.tab.on("response", lambda r: self.check_status(r.status, r.url))
         self.tab.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.tab.on("console", lambda m: self.check_message(m.type, m.text))
@@ -106,11 +106,6 @@ class Visit:
         self.requested.add(url)
         if not url.startswith((self.base, "data:", "blob:")):
             self.faults.append(f"leaves the site: {url}")
-
-    def check_failure(self, reason: str | None, url: str) -> None:
-        """Note a failed request. Leaving a page ends its own requests: that is none."""
-        if reason != "net::ERR_ABORTED":
-            self.faults.append(f"failed ({reason}): {url}")
 
     def check_status(self, status: int, url: str) -> None:
         """Note a request that the server refused."""

@@ -146,6 +146,9 @@ def test_search_by_keyboard(web: Visit, size: dict) -> None:
     tab.keyboard.press("Enter")
     results = tab.locator("#search-results li a")
     expect(results.first).to_be_visible()
+    # The list fetches each page for an excerpt. To leave earlier would break that off.
+    expect(tab.locator(".search-summary")).to_contain_text("Search finished")
+    expect(tab.locator("#search-results li:not(:has(.context))")).to_have_count(0)
     tab_to(tab, "#search-results a")
     address = results.first.get_attribute("href").split("#")[0]
     tab.keyboard.press("Enter")
