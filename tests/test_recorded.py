@@ -150,6 +150,15 @@ def test_all_runs_share_one_recipe_but_for_the_number_of_images():
         assert seen == {images}
 
 
+def test_each_cell_of_the_paper_has_three_seeds():
+    errors = errors_on_record()
+    for model, row in PAPER.items():
+        for name, _ in zip(SETS, row, strict=False):
+            assert len(errors.pop((model, name))) == 3
+    assert all("compact" in model for model, _ in errors)  # nothing else is there
+    assert {len(values) for values in errors.values()} <= {1, 2, 3}
+
+
 def test_the_runs_behind_a_perfect_transformer_are_runs_of_the_table_otherwise():
     assert set(UNDONE) == {f"mnist-cnn-P-undone-seed{seed}" for seed in range(3)}
     same = ("recipe", "images_seen", "weights", "test_images")
