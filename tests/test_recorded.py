@@ -387,9 +387,9 @@ def test_what_the_chapter_says_in_words_is_on_record():
     gain = ours["cnn", "P"] - ours["st-cnn-affine", "P"]
     assert gain / (ours["cnn", "P"] - perfect) == pytest.approx(3 / 4, abs=0.05)
     transformers = [model for model in PAPER if "st-cnn" in model]
-    for name, seeds in (("P", 3), ("RTS", 1)):  # the compact CNN wins alone
+    for name, seeds in (("P", [3, 3]), ("RTS", [3, 1])):  # the compact CNN wins alone
         pair = ("cnn-compact", name), ("st-cnn-compact-affine", name)
-        assert [len(errors_on_record()[cell]) for cell in pair] == [seeds, seeds]
+        assert [len(errors_on_record()[cell]) for cell in pair] == seeds
         alone = ours["cnn-compact", name]
         assert alone < ours["st-cnn-compact-affine", name]
         assert alone < min(ours[model, name] for model in transformers)
