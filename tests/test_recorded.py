@@ -160,7 +160,9 @@ def test_each_cell_of_the_paper_has_three_seeds():
         for name, _ in zip(SETS, row, strict=False):
             assert len(errors.pop((model, name))) == 3
     assert all("compact" in model for model, _ in errors)  # nothing else is there
-    assert {len(values) for values in errors.values()} <= {1, 2, 3}
+    once = {("st-cnn-compact-affine", name) for name in ("RTS", "TC")}
+    for cell, values in errors.items():
+        assert len(values) == (1 if cell in once else 3)
 
 
 def test_the_runs_behind_a_perfect_transformer_are_runs_of_the_table_otherwise():
