@@ -179,7 +179,12 @@ def evaluate(path: str | Path) -> dict:
     else:
         network = new_network(build, key["model"], key["distortion"], seed=0)
         test = test_set(key["data"], key["distortion"])
-    network.load_state_dict(load_file(path))
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(
+            f"expected {path} to hold the weights of {key['model']}: {error}"
+        ) from error
     return key | {"error": error_rate(network, *test)}
 
 
@@ -241,12 +246,13 @@ def _verdict(cells: dict[tuple[str, str], dict]) -> list[str]:
 
 def train_all(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
     """All runs that the command line asks for; when one fails, the others go on."""
+    options.out.mkdir(parents=True, exist_ok=True)
     address = options.scheduler
     failures = []
     for name, result in runs_on_cluster(jobs, address) if address else runs_here(jobs):
         if isinstance(result, Exception):
             traceback.print_exception(result)
-            failures.append(f"{name}: {result!r}")
+            failures.append(f"{name}: {type(result).__name__}: {result}")
         else:
             print(f"{name}: {result['error']:.2f}%", flush=True)
             if not (options.out / f"{name}.json").exists():  # worker: another folder
@@ -280,9 +286,12 @@ def sign_jobs(options: argparse.Namespace) -> list[Job]:
 
 
 def add_options(
-    parser: argparse.ArgumentParser, models: Sequence[str], default: list[str], out: str
+    parser: argparse.ArgumentParser,
+    models: Sequence[str],
+    default: list[str],
+    home: str,
 ) -> None:
-    """What both kinds of runs can be told."""
+    """What both kinds of runs can be told; ``home`` is where the book's own lie."""
     parser.add_argument(
         "--seeds", type=int, default=3, help="how many runs of each (%(default)s)"
     )
@@ -297,18 +306,19 @@ def add_options(
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path(out),
-        help="folder of the records (%(default)s)",
+        help=f"folder of the records ({home}, the book's own)",
     )
+    parser.set_defaults(home=home)
     parser.add_argument("--images", type=int, help="train on so many images only")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="of a Dask scheduler: its workers do the runs (dask worker ADDRESS "
         "--nworkers 2 --nthreads 1); let all machines share --out",
     )
-    parser.add_argument("--report", action="store_true", help="print what is on record")
+    told = "print all that is on record in --out"
+    parser.add_argument("--report", action="store_true", help=told)
     parser.add_argument("--json", action="store_true", help="report as JSON")
 
 
@@ -323,7 +333,17 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             f"expected --images to be at least a batch of {Recipe.batch}, but got "
             f"{options.images}"
         )
+    if options.out is None:
+        if (options.images or options.data == "digits") and not options.report:
+            parser.error(
+                "expected --out with --images or --data digits: the folder meant "
+                "otherwise holds the book's own records"
+            )
+        options.out = Path(options.home)
     options.out = options.out.resolve()  # so that it means the same to workers
+    here = options.device == "cuda" and not options.scheduler
+    if here and not torch.cuda.is_available():
+        parser.error("expected a GPU for --device cuda, but PyTorch finds none here")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -351,7 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     models = list(signs.MODELS)
     add_options(road, models, models, "chapters/recorded/gtsrb")
-    road.set_defaults(jobs=sign_jobs, text=sign_runs.report)
+    road.set_defaults(jobs=sign_jobs, text=sign_runs.report, data="gtsrb")
     again = commands.add_parser("evaluate", help="test a network from its weights")
     again.add_argument("weights", type=Path)
     options = parser.parse_args(arguments)

@@ -22,6 +22,8 @@ from stn_tutorial.training import History, Recipe, error_rate, train
 
 # What names a run, in this order; not every run has a distortion.
 KEY = ("data", "model", "distortion", "seed")
+# What else a report needs of its record.
+RESULT = ("error", "weights", "images_seen", "seconds", "recipe")
 
 
 def book_folder() -> Path:
@@ -173,6 +175,8 @@ def read(path: Path) -> dict:
     try:
         record = json.loads(path.read_bytes())
         found = run_name(record)
+        if missing := [field for field in RESULT if field not in record]:
+            found += f" without {', '.join(missing)}"
     except (ValueError, KeyError, TypeError) as error:
         found = repr(error)
     if found != path.stem:
@@ -234,10 +238,16 @@ Job = tuple[str, Callable[..., dict], tuple]
 
 
 def runs_here(jobs: Sequence[Job]) -> Iterator[tuple[str, dict | Exception]]:
-    """Each run's name, and its record or what went wrong, one after the other."""
+    """Each run's name, and its record or what went wrong, one after the other.
+
+    Raises:
+        OSError: no disk, no network, no data: the next run would fail as well.
+    """
     for name, function, arguments in jobs:
         try:
             yield name, function(*arguments)
+        except OSError:
+            raise
         except Exception as error:
             yield name, error
 
@@ -260,6 +270,8 @@ def runs_on_cluster(
                 "expected workers with one thread each (dask worker ADDRESS --nworkers "
                 f"2 --nthreads 1), but got {client.nthreads()}"
             )
+        if not client.nthreads():
+            print(f"no worker yet; start some: dask worker {address} --nthreads 1")
         names = {client.submit(call, *given): name for name, call, given in jobs}
         for future in as_completed(list(names)):
             try:

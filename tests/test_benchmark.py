@@ -213,6 +213,28 @@ def test_training_never_meets_validation_or_test_digits(monkeypatch, tmp_path):
     assert torch.equal(given["watched"], benchmark.test_set("digits", "R")[0][:12])
 
 
+def test_a_runs_seed_and_device_reach_the_network_and_its_training(
+    monkeypatch, tmp_path
+):
+    """No GPU is needed: on the device "meta" there are shapes, and no numbers."""
+    given = []
+
+    def look(network, *_, seed, **options):
+        given.append((network, seed))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "train", look)
+    for seed, device in ((1, "cpu"), (2, "meta")):
+        with pytest.raises(KeyboardInterrupt):
+            run_cell("digits", "fcn", "R", seed, tmp_path, FEW, device)
+    (first, _), (second, _) = given
+    assert [seed for _, seed in given] == [1, 2]
+    wanted = new_network(build, "fcn", "R", seed=1).parameters()
+    for found, weights in zip(first.parameters(), wanted, strict=True):
+        assert torch.equal(found, weights)
+    assert all(weights.device.type == "meta" for weights in second.parameters())
+
+
 def test_first_weights_depend_on_the_seed_alone():
     torch.manual_seed(3)
     a = new_network(build, "cnn", "R", seed=1)
@@ -495,6 +517,10 @@ BROKEN = {
     "no record": ('{"data": "digits"}', "KeyError"),
     "a list": ("[1, 2]", "TypeError"),
     "bytes": ("\udcff\udcfe", "UnicodeDecodeError|JSONDecodeError"),
+    "without a result": (
+        '{"data": "digits", "model": "fcn", "distortion": "R", "seed": 3, "error": 1}',
+        "digits-fcn-R-seed3 without weights, images_seen, seconds, recipe",
+    ),
     "of another run": (
         '{"data": "digits", "model": "fcn", "distortion": "R", "seed": 7}',
         "digits-fcn-R-seed7",
@@ -571,8 +597,15 @@ def test_wrong_use(arguments, message, capsys, monkeypatch):
             ),
             "expected data to be one of ['digits', 'mnist'], but got: 'svhn'",
         ),
+        (
+            save(
+                {"a": torch.ones(2)},
+                {"data": "digits", "model": "cnn", "distortion": "R"},
+            ),
+            "run.safetensors to hold the weights of cnn: ",
+        ),
     ],
-    ids=["missing", "no weights", "no run's", "of other data"],
+    ids=["missing", "no weights", "no run's", "of other data", "of another network"],
 )
 def test_evaluating_nothing(content, message, tmp_path, capsys):
     path = tmp_path / "run.safetensors"
@@ -585,6 +618,62 @@ def test_evaluating_nothing(content, message, tmp_path, capsys):
 
 
 TINY = ["table1", "--data", "digits", "--images", str(FEW)]
+CUDA = "expected a GPU for --device cuda, but PyTorch finds none here"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (TINY, "expected --out with --images or --data digits"),
+        (["table1", "--data", "digits"], "expected --out with --images or"),
+        (["gtsrb", "--images", "1280"], "expected --out with --images or"),
+        (["table1", "--device", "cuda"], CUDA),
+        (["gtsrb", "--device", "cuda"], CUDA),
+        (["table1", "--device", "gpu"], "invalid choice: 'gpu'"),
+    ],
+)
+def test_what_would_spoil_the_books_records_or_cannot_run(
+    arguments, message, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(records, "train", forbid)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_is_told_before_any_training(
+    tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "file").write_text("precious")
+    monkeypatch.setattr(benchmark, "load", forbid)
+    with pytest.raises(SystemExit) as stop:
+        main([*TINY, "--out", str(tmp_path / "file")])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert f"error: [Errno 17] File exists: '{tmp_path / 'file'}'" in error
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_what_no_run_can_mend_is_told_once(tmp_path, capsys, monkeypatch):
+    """Without the data, the second run would fail as the first did."""
+    calls = []
+
+    def no_network(*job):
+        calls.append(job)
+        raise ConnectionError("expected MNIST in a folder\nWhat to do: ...")
+
+    monkeypatch.setattr(benchmark, "run_cell", no_network)
+    with pytest.raises(SystemExit) as stop:
+        main([*TINY, "--out", str(tmp_path)])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.endswith("error: expected MNIST in a folder\nWhat to do: ...\n")
+    assert "Traceback" not in error
+    assert len(calls) == 1
 
 
 def test_runs_come_seed_by_seed(tmp_path, monkeypatch, capsys):
@@ -598,6 +687,7 @@ def test_runs_come_seed_by_seed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "run_cell", note)
     monkeypatch.chdir(tmp_path)
     arguments = ["--models", "cnn", "fcn", "--distortions", "R", "P", "--seeds", "2"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     main([*TINY, *arguments, "--out", "some/folder", "--device", "cuda"])
     assert calls == [
         ("digits", model, distortion, seed, tmp_path / "some/folder", FEW, "cuda")
@@ -620,7 +710,8 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path, capsys):
     names = [line.split(":")[0] for line in output.out.splitlines()]
     assert names == ["digits-fcn-R-seed0", "digits-fcn-R-seed2"]
     assert "Traceback" in output.err
-    assert str(stop.value).startswith("1 runs failed:\ndigits-fcn-R-seed1: ValueError(")
+    told = "1 runs failed:\ndigits-fcn-R-seed1: ValueError: expected "
+    assert str(stop.value).startswith(told)
     assert broken.read_text() == "{"
     broken.unlink()
     main([*TINY, *arguments])
@@ -640,10 +731,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, capsys, monkeypatch):
 # Dask
 
 
-def test_without_dask_the_message_says_what_to_install(monkeypatch, capsys):
+def test_without_dask_the_message_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
     with pytest.raises(SystemExit) as stop:
-        main([*TINY, "--scheduler", "tcp://127.0.0.1:1"])
+        main([*TINY, "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"])
     assert stop.value.code == 1
     assert "--scheduler needs Dask: pip install distributed" in capsys.readouterr().err
 
@@ -651,16 +742,19 @@ def test_without_dask_the_message_says_what_to_install(monkeypatch, capsys):
 class Job:
     """What a cluster gives for a submitted call, ended at once."""
 
+    released = 0
+
     def __init__(self, function, *arguments):
         self.result = lambda: function(*arguments)
 
     def release(self):
-        pass
+        Job.released += 1
 
 
-def fake_dask(monkeypatch, threads):
-    """Dask with two workers in this process; the last run ends first."""
-    client = SimpleNamespace(nthreads=lambda: {"a": 1, "b": threads}, submit=Job)
+def fake_dask(monkeypatch, workers):
+    """Dask with its workers in this process; the last run ends first."""
+    monkeypatch.setattr(Job, "released", 0)
+    client = SimpleNamespace(nthreads=lambda: workers, submit=Job)
     dask = SimpleNamespace(
         Client=lambda address: nullcontext(client), as_completed=reversed
     )
@@ -668,12 +762,13 @@ def fake_dask(monkeypatch, threads):
     monkeypatch.setitem(sys.modules, "dask.distributed", dask)
 
 
-def test_workers_have_one_thread_each(monkeypatch, capsys):
+def test_workers_have_one_thread_each(tmp_path, monkeypatch, capsys):
     """Two runs in one process would mix their random numbers and their clocks."""
-    fake_dask(monkeypatch, threads=4)
+    fake_dask(monkeypatch, {"a": 1, "b": 4})
     monkeypatch.setattr(benchmark, "run_cell", forbid)
+    arguments = ["--out", str(tmp_path), "--scheduler", "tcp://somewhere:8786"]
     with pytest.raises(SystemExit) as stop:
-        main([*TINY, "--scheduler", "tcp://somewhere:8786"])
+        main([*TINY, *arguments])
     assert stop.value.code == 1
     error = capsys.readouterr().err
     assert "expected workers with one thread each" in error
@@ -681,7 +776,10 @@ def test_workers_have_one_thread_each(monkeypatch, capsys):
 
 
 def test_records_of_workers_without_the_folder_come_home(monkeypatch, tmp_path, capsys):
-    """They come in any order; what failed is told at the end."""
+    """They come in any order; what failed is told at the end, and none is kept.
+
+    There is no worker at first.
+    """
     fabricate(tmp_path, "fcn", "R", THREE, data="digits")
     records = {seed: read(tmp_path, f"digits-fcn-R-seed{seed}") for seed in THREE}
     out = tmp_path / "here"
@@ -691,13 +789,15 @@ def test_records_of_workers_without_the_folder_come_home(monkeypatch, tmp_path, 
             raise RuntimeError("no memory")
         return records[seed]
 
-    fake_dask(monkeypatch, threads=1)
+    fake_dask(monkeypatch, {})
     monkeypatch.setattr(benchmark, "run_cell", elsewhere)
     arguments = ["--models", "fcn", "--distortions", "R", "--out", str(out)]
     with pytest.raises(SystemExit, match="no memory"):
         main([*TINY, *arguments, "--scheduler", "tcp://somewhere:8786"])
-    output = capsys.readouterr().out.splitlines()
+    wait, *output = capsys.readouterr().out.splitlines()
+    assert wait.startswith("no worker yet; start some: dask worker tcp://somewhere")
     assert output == ["digits-fcn-R-seed2: 0.68%", "digits-fcn-R-seed0: 0.61%"]
+    assert Job.released == 3
     assert files(out) == ["digits-fcn-R-seed0.json", "digits-fcn-R-seed2.json"]
     assert read(out, "digits-fcn-R-seed2") == records[2]
 
@@ -743,8 +843,9 @@ def wait_for(condition, what, seconds=240):
 def test_a_killed_workers_run_is_finished_by_another(tmp_path):
     """A real scheduler, two workers, six runs; one worker dies in the middle of one.
 
-    Both are in the middle of a run when there are two checkpoints. All programs load
-    the package at the start, so that none waits for another to do so.
+    That is when the first run is on record and both are in the middle of another, with
+    a checkpoint each. All programs load the package at the start, so that none waits
+    for another to do so.
     """
     images, out, contact = 6_400, tmp_path / "out", tmp_path / "scheduler.json"
     common = "--host 127.0.0.1 --no-dashboard --preload stn_tutorial.benchmark "
@@ -763,10 +864,12 @@ def test_a_killed_workers_run_is_finished_by_another(tmp_path):
 
         def two_begun():
             assert client.poll() is None, log.read_text()
-            begun = [p.stem for p in (out / "checkpoints").glob("*.safetensors")]
-            return begun if len(begun) == 2 else None
+            ended = {p.stem: p.stat().st_mtime_ns for p in out.glob("*.json")}
+            begun = {p.stem for p in (out / "checkpoints").glob("*.safetensors")}
+            begun -= ended.keys()
+            return (ended, begun) if ended and len(begun) == 2 else None
 
-        begun = wait_for(two_begun, "both workers to be at work")
+        ended, begun = wait_for(two_begun, "both workers to be at a second run")
         workers[0].send_signal(signal.SIGKILL)
         assert client.wait(240) == 0, log.read_text()
         assert workers[1].poll() is None
@@ -776,8 +879,9 @@ def test_a_killed_workers_run_is_finished_by_another(tmp_path):
     ]
     lines = log.read_text().splitlines()
     assert sorted(line.split(":")[0] for line in lines) == names
-    (entry,) = summary(out)
-    assert len(set(entry["errors"])) == 6
+    assert [read(out, name)["seed"] for name in names] == list(range(6))
+    for name, written in ended.items():  # not run again
+        assert (out / f"{name}.json").stat().st_mtime_ns == written
     for name in begun:  # one of them was killed: no trace of that is left
         seed = int(name[-1])
         expected = run_cell("digits", "fcn", "R", seed, tmp_path / "again", images)
