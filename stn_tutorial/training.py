@@ -135,6 +135,14 @@ def take_step(
     return loss.detach()
 
 
+def _check_labels(images: Tensor, labels: Tensor) -> None:
+    if labels.shape != (len(images),):
+        raise ValueError(
+            f"expected {len(images)} labels, one for each image, but got labels of "
+            f"shape {tuple(labels.shape)}"
+        )
+
+
 @torch.no_grad()
 def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of wrong answers, in per cent.
@@ -149,11 +157,7 @@ def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     Built in chapter 5.
     """
-    if labels.shape != (len(images),):
-        raise ValueError(
-            f"expected {len(images)} labels, one for each image, but got labels of "
-            f"shape {tuple(labels.shape)}"
-        )
+    _check_labels(images, labels)
     device, training = next(network.parameters()).device, network.training
     network.eval()
     wrong = 0
@@ -203,12 +207,13 @@ def train(
         the notes. The network is left in training mode.
 
     Raises:
-        ValueError: the recipe trains for less than a batch, or the checkpoint is none,
-            or has another recipe, seed, distortion or network. (The images are not
-            compared.)
+        ValueError: not one label for each image; the recipe trains for less than a
+            batch; or the checkpoint is none, or has another recipe, seed, distortion
+            or network. (The images are not compared.)
 
     Paper: section 4.1, but with a recipe of today. Built in chapter 5.
     """
+    _check_labels(images, labels)
     steps = recipe.images // recipe.batch
     if steps < 1:
         raise ValueError(

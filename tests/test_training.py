@@ -209,6 +209,13 @@ def test_error_rate_needs_one_label_for_each_image(shape):
         error_rate(Recorder(), torch.zeros(60, 1, 4, 4), torch.zeros(shape))
 
 
+@pytest.mark.parametrize("count", [59, 61])
+def test_training_needs_one_label_for_each_image(count):
+    labels = torch.zeros(count, dtype=torch.long)
+    with pytest.raises(ValueError, match=rf"expected 60 labels, .* \({count},\)"):
+        train(nn.Flatten(), IMAGES[:60], labels, "R", Recipe(256), VALIDATION)
+
+
 # The loop
 
 
