@@ -1052,6 +1052,10 @@ def assert_as_the_package_says(figure: Locator, drawing: bytes | None = None) ->
     texts = figure.locator(".stn-matrix span").all_inner_texts()
     read = [float(text.replace("−", "-")) for text in texts]
     assert read == pytest.approx(theta.flatten().tolist(), abs=0.0065)
+    (a, b, _), (c, d, _) = theta[0]
+    (told,) = re.findall("Angle in θ: (−?[0-9]+)°", figure.inner_text())
+    turn = torch.atan2(c - b, a + d).rad2deg().item()
+    assert float(told.replace("−", "-")) == pytest.approx(turn, abs=0.9)
     rows = figure.locator(".stn-scores li")
     texts = rows.locator(".stn-value").all_inner_texts()
     read = [float(text.strip(" ◀%")) for text in texts]

@@ -291,7 +291,8 @@ function render({ model, el }) {
     });
     answer.textContent = `4. Answer: ${best}`;
     theta.forEach((value, i) => { numbers[i].textContent = fixed(value); });
-    const turn = fixed(Math.atan2(theta[3], theta[0]) / DEGREE, 0);
+    const [a, b, , c, d] = theta;
+    const turn = fixed(Math.atan2(c - b, a + d) / DEGREE, 0); // of the nearest rotation
     angle.textContent = `Angle in θ: ${turn}°`;
     const outside = Object.entries(POSE).filter(([name, [, , , [low, high]]]) =>
       model.get(name) < low || model.get(name) > high);
