@@ -246,7 +246,6 @@ def _verdict(cells: dict[tuple[str, str], dict]) -> list[str]:
 
 def train_all(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
     """All runs that the command line asks for; when one fails, the others go on."""
-    options.out.mkdir(parents=True, exist_ok=True)
     address = options.scheduler
     failures = []
     for name, result in runs_on_cluster(jobs, address) if address else runs_here(jobs):
@@ -341,6 +340,8 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             )
         options.out = Path(options.home)
     options.out = options.out.resolve()  # so that it means the same to workers
+    if options.out.is_file():
+        parser.error(f"expected --out to be a folder, but {options.out} is a file")
     here = options.device == "cuda" and not options.scheduler
     if here and not torch.cuda.is_available():
         parser.error("expected a GPU for --device cuda, but PyTorch finds none here")

@@ -652,9 +652,9 @@ def test_a_folder_that_cannot_be_is_told_before_any_training(
     monkeypatch.setattr(benchmark, "load", forbid)
     with pytest.raises(SystemExit) as stop:
         main([*TINY, "--out", str(tmp_path / "file")])
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert f"error: [Errno 17] File exists: '{tmp_path / 'file'}'" in error
+    assert f"--out to be a folder, but {tmp_path / 'file'} is a file" in error
     assert (tmp_path / "file").read_text() == "precious"
 
 
@@ -877,7 +877,7 @@ def test_a_killed_workers_run_is_finished_by_another(tmp_path):
     assert files(out) == [f"{name}.json" for name in names] + [
         f"weights/{name}.safetensors" for name in names
     ]
-    lines = log.read_text().splitlines()
+    lines = [line for line in log.read_text().splitlines() if "no worker" not in line]
     assert sorted(line.split(":")[0] for line in lines) == names
     assert [read(out, name)["seed"] for name in names] == list(range(6))
     for name, written in ended.items():  # not run again

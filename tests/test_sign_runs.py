@@ -323,6 +323,7 @@ def test_runs_come_seed_by_seed(tmp_path, monkeypatch):
         return {"error": 1.0}
 
     monkeypatch.setattr(sign_runs, "run_signs", note)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     main(["gtsrb", "--seeds", "2", "--out", str(tmp_path), "--device", "cuda"])
     assert calls == [
         (model, seed, tmp_path, None, "cuda") for seed in (0, 1) for model in MODELS
