@@ -271,7 +271,10 @@ def runs_on_cluster(
                 f"2 --nthreads 1), but got {client.nthreads()}"
             )
         if not client.nthreads():
-            print(f"no worker yet; start some: dask worker {address} --nthreads 1")
+            print(
+                f"no worker yet; start some: dask worker {address} --nthreads 1",
+                flush=True,
+            )
         names = {client.submit(call, *given): name for name, call, given in jobs}
         for future in as_completed(list(names)):
             try:

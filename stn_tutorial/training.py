@@ -35,6 +35,9 @@ class Recipe:
         label_smoothing: share of each label that is spread over all classes.
         clip: length to which a longer gradient is cut.
 
+    Raises:
+        ValueError: a batch of less than 1, or a warm-up outside [0, 1).
+
     Built in chapter 5.
     """
 
@@ -48,6 +51,13 @@ class Recipe:
     label_smoothing: float = 0.05
     clip: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or not 0 <= self.warm_up < 1:
+            raise ValueError(
+                "expected a batch of at least 1 and a warm_up from 0 to below 1, "
+                f"but got batch={self.batch} and warm_up={self.warm_up}"
+            )
+
 
 NOTES = ("images", "seconds", "loss", "error")
 
@@ -58,7 +68,7 @@ class History:
 
     Attributes:
         images: training images seen so far.
-        seconds: processor time spent on training so far.
+        seconds: processor time spent on training so far, with that of other threads.
         loss: mean training loss since the last moment.
         error: validation error in per cent.
         theta: the transforms of the watched images.
@@ -234,7 +244,8 @@ def train(
         first, history = _load(Path(checkpoint), network, optimiser, config)
     network.train()
     started = process_time() - (history.seconds[-1] if history.seconds else 0)
-    for step in tqdm(range(first, steps), initial=first, total=steps, leave=False):
+    todo = range(first, steps)  # trainings in several threads share a line
+    for step in tqdm(todo, initial=first, total=steps, leave=False, position=0):
         generator = torch.Generator().manual_seed(1_000_003 * seed + step)
         chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
         batch = images.index_select(0, chosen).to(device)

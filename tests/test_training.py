@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -235,6 +236,15 @@ def test_less_than_a_batch_is_refused():
         train_small(recipe=Recipe(images=31, batch=32))
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"batch": 0}, {"warm_up": 1.0}, {"warm_up": -0.1}], ids=str
+)
+def test_a_recipe_that_cannot_be_trained_is_refused(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"but got .*{name}={value}"):
+        Recipe(images=32, **wrong)
+
+
 def test_notes_are_true(whole, monkeypatch):
     """Mean loss since the last note; error and warps as the network stands there."""
     losses, steps = [], []
@@ -287,6 +297,19 @@ def test_the_seed_decides_everything(whole):
     assert_same_history(history, whole[1])
     other, _ = train_small(seed=6)
     assert not torch.equal(other.classifier[0].weight, network.classifier[0].weight)
+
+
+def test_trainings_in_two_threads_are_as_if_alone(whole, capsys):
+    """And their bars share a line: most notebooks cannot move up to another."""
+    networks = small_network(), small_network()
+    with ThreadPoolExecutor(2) as workers:
+        pair = list(workers.map(partial(train_small, None), networks))
+    for network, history in pair:
+        assert_same_network(network, whole[0])
+        assert_same_history(history, whole[1])
+    bars = capsys.readouterr().err
+    assert bars.count("\r  0%|") == 2
+    assert not set(bars) & {"\n", "\x1b"}
 
 
 def test_looking_changes_nothing(whole):
