@@ -31,7 +31,8 @@ def fetch(
         the files, unpacked, in order.
 
     Raises:
-        ValueError: a file that was found is broken, or another one.
+        ValueError: a file that was found is broken, or another one; or a folder is a
+            file.
         ConnectionError: a file was not found, and no mirror gave a good one.
     """
     folders = data_folders(root)
@@ -61,7 +62,11 @@ def data_folders(root: str | Path | None) -> list[Path]:
     import pooch  # not sooner: in a notebook without ipywidgets its import warns
 
     given = (root, os.environ.get("STN_TUTORIAL_DATA"), pooch.os_cache("stn-tutorial"))
-    return [Path(folder).expanduser() for folder in given if folder]
+    folders = [Path(folder).expanduser() for folder in given if folder]
+    for folder in folders:
+        if folder.is_file():
+            raise ValueError(f"expected a folder for data, but {folder} is a file")
+    return folders
 
 
 def unreachable(

@@ -25,6 +25,7 @@ from stn_tutorial.gtsrb import load_gtsrb
 from stn_tutorial.networks import MODELS, Network, build
 from stn_tutorial.records import (
     KEY,
+    RECORDED,
     Job,
     Task,
     new_network,
@@ -166,7 +167,7 @@ def evaluate(path: str | Path) -> dict:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"expected {path} to hold weights: {error}") from error
     key = {k: metadata[k] for k in KEY[:3] if k in metadata}
     if len(key) < (2 if metadata.get("data") == "gtsrb" else 3):
@@ -288,7 +289,7 @@ def add_options(
     parser: argparse.ArgumentParser,
     models: Sequence[str],
     default: list[str],
-    home: str,
+    home: Path,
 ) -> None:
     """What both kinds of runs can be told; ``home`` is where the book's own lie."""
     parser.add_argument(
@@ -305,7 +306,7 @@ def add_options(
     parser.add_argument(
         "--out",
         type=Path,
-        help=f"folder of the records ({home}, the book's own)",
+        help=f"folder of the records (without it the book's own, {home})",
     )
     parser.set_defaults(home=home)
     parser.add_argument("--images", type=int, help="train on so many images only")
@@ -338,7 +339,7 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
                 "expected --out with --images or --data digits: the folder meant "
                 "otherwise holds the book's own records"
             )
-        options.out = Path(options.home)
+        options.out = options.home
     options.out = options.out.resolve()  # so that it means the same to workers
     if options.out.is_file():
         parser.error(f"expected --out to be a folder, but {options.out} is a file")
@@ -363,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table.add_argument(
         "--distortions", nargs="+", choices=DISTORTIONS, default=list(DISTORTIONS)
     )
-    add_options(table, MODELS, list(PAPER), "chapters/recorded/table1")
+    add_options(table, MODELS, list(PAPER), RECORDED / "table1")
     table.set_defaults(jobs=table_jobs, text=report)
     road = commands.add_parser(
         "gtsrb",
@@ -371,7 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Train networks on GTSRB, each with several seeds. " + resume,
     )
     models = list(signs.MODELS)
-    add_options(road, models, models, "chapters/recorded/gtsrb")
+    add_options(road, models, models, RECORDED / "gtsrb")
     road.set_defaults(jobs=sign_jobs, text=sign_runs.report, data="gtsrb")
     again = commands.add_parser("evaluate", help="test a network from its weights")
     again.add_argument("weights", type=Path)

@@ -82,7 +82,8 @@ def load_mnist(root: str | Path | None = None) -> Digits:
         root: the folder that has the files, or shall have them. Optional.
 
     Raises:
-        ValueError: a file that was found is broken, or not MNIST's.
+        ValueError: a file that was found is broken, or not MNIST's; or ``root`` is a
+            file.
         ConnectionError: a file was not found, and no mirror gave a good one. Nothing
             of a failed download is kept.
 

@@ -26,12 +26,12 @@ MODELS = CLASSIFIERS + tuple(
 def multiplies_bfloat16(device: str) -> bool:
     """Whether a device, "cpu" or "cuda", has circuits that multiply in bfloat16.
 
-    A processor without them only imitates it, and takes longer than in float32.
+    One without them only imitates it, and takes longer than in float32.
 
     Used in chapter 6.
     """
-    if device != "cpu":
-        return True
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     able = getattr(torch.cpu, "get_capabilities", dict)()  # older PyTorch: unknown
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

@@ -109,17 +109,22 @@ def run(
     torch.set_num_threads(1)
     task = prepare()
     network = task.network.to(device)
-    history = train(
-        network,
-        task.images,
-        task.labels,
-        task.distortion,
-        recipe,
-        validation=task.validation,
-        seed=key["seed"],
-        watched=task.watched,
-        checkpoint=checkpoint,
-    )
+    try:
+        history = train(
+            network,
+            task.images,
+            task.labels,
+            task.distortion,
+            recipe,
+            validation=task.validation,
+            seed=key["seed"],
+            watched=task.watched,
+            checkpoint=checkpoint,
+        )
+    except FileNotFoundError:
+        if not (out / f"{name}.json").exists():
+            raise
+        return run(out, key, recipe, prepare, device)  # another process has ended it
     record = {
         **key,
         "error": error_rate(network, *task.test),
@@ -166,7 +171,10 @@ def rounded(numbers: Tensor | Sequence[float]) -> list:
 
 def to_json(record: dict) -> bytes:
     """A record as the content of its file: one field a line."""
-    lines = (f" {json.dumps(key)}: {json.dumps(record[key])}" for key in record)
+    lines = (
+        f" {json.dumps(key)}: {json.dumps(record[key], allow_nan=False)}"
+        for key in record
+    )
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from time import process_time
+from time import thread_time
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,7 @@ class History:
 
     Attributes:
         images: training images seen so far.
-        seconds: processor time spent on training so far, with that of other threads.
+        seconds: processor time that the thread which trains has spent on it so far.
         loss: mean training loss since the last moment.
         error: validation error in per cent.
         theta: the transforms of the watched images.
@@ -146,10 +146,10 @@ def take_step(
 
 
 def _check_labels(images: Tensor, labels: Tensor) -> None:
-    if labels.shape != (len(images),):
+    if len(images) == 0 or labels.shape != (len(images),):
         raise ValueError(
-            f"expected {len(images)} labels, one for each image, but got labels of "
-            f"shape {tuple(labels.shape)}"
+            f"expected at least one image, and a label for each, but got {len(images)} "
+            f"images and labels of shape {tuple(labels.shape)}"
         )
 
 
@@ -163,7 +163,7 @@ def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
         labels: shape (N,), on the CPU.
 
     Raises:
-        ValueError: not one label for each image.
+        ValueError: no images, or not one label for each.
 
     Built in chapter 5.
     """
@@ -210,20 +210,25 @@ def train(
         seed: of the draws. (The network's first weights are its maker's matter.)
         watched: distorted images to be straightened by the network's transformer
             at every moment, for looking at.
-        moments: how often to validate and note; closer together at the start.
+        moments: how often to validate and note, at least once; closer together at
+            the start.
         checkpoint: file (safetensors) to save to at every moment and to go on from.
 
     Returns:
         the notes. The network is left in training mode.
 
     Raises:
-        ValueError: not one label for each image; the recipe trains for less than a
-            batch; or the checkpoint is none, or has another recipe, seed, distortion
-            or network. (The images are not compared.)
+        ValueError: no images, or not one label for each; the recipe trains for less
+            than a batch; watched images, but no transformer; the checkpoint is none,
+            or has another recipe, seed, distortion or network (the images are not
+            compared); or the loss is no longer finite.
 
     Paper: section 4.1, but with a recipe of today. Built in chapter 5.
     """
     _check_labels(images, labels)
+    _check_labels(*validation)
+    if watched is not None and getattr(network, "transformer", None) is None:
+        raise ValueError("expected a network with a transformer, to watch its images")
     steps = recipe.images // recipe.batch
     if steps < 1:
         raise ValueError(
@@ -243,7 +248,7 @@ def train(
     if checkpoint is not None and Path(checkpoint).exists():
         first, history = _load(Path(checkpoint), network, optimiser, config)
     network.train()
-    started = process_time() - (history.seconds[-1] if history.seconds else 0)
+    started = thread_time() - (history.seconds[-1] if history.seconds else 0)
     todo = range(first, steps)  # trainings in several threads share a line
     for step in tqdm(todo, initial=first, total=steps, leave=False, position=0):
         generator = torch.Generator().manual_seed(1_000_003 * seed + step)
@@ -255,17 +260,23 @@ def train(
         loss = take_step(network, optimiser, batch, target, recipe, progress)
         losses.append(loss)
         if step + 1 in stops:
-            history.images.append((step + 1) * recipe.batch)
-            history.loss.append(torch.stack(losses).mean().item())
+            mean_loss = torch.stack(losses).mean().item()
+            if not math.isfinite(mean_loss):
+                raise ValueError(
+                    f"expected a finite loss, but got {mean_loss} within {step + 1} "
+                    "steps: the training diverged; try a lower rate"
+                )
             losses.clear()
-            paused = process_time()
+            history.images.append((step + 1) * recipe.batch)
+            history.loss.append(mean_loss)
+            paused = thread_time()
             history.seconds.append(paused - started)
             history.error.append(error_rate(network, *validation))
             if watched is not None:
                 _look(network, watched.to(device), history)
             if checkpoint is not None:
                 _save(Path(checkpoint), network, optimiser, config, history)
-            started += process_time() - paused
+            started += thread_time() - paused
     return history
 
 

@@ -32,7 +32,8 @@ from stn_tutorial.benchmark import (
 )
 from stn_tutorial.digits import SIDES, distort
 from stn_tutorial.networks import MODELS, build, multiplies_bfloat16
-from stn_tutorial.records import RECORDED, new_network, summary
+from stn_tutorial.records import RECORDED, new_network, summary, to_json
+from stn_tutorial.training import Recipe
 
 FEW = 640  # images: five steps
 FIELDS = {"data", "model", "distortion", "errors", "weights", "images_seen", "seconds"}
@@ -335,6 +336,52 @@ def test_two_workers_at_the_same_run_do_no_harm(table, tmp_path, monkeypatch):
     ]
 
 
+def test_a_run_that_another_one_overtakes_is_on_record(table, tmp_path, monkeypatch):
+    """The other ends, and clears up, while this one is about to save a checkpoint."""
+    records, replaced = [], []
+
+    def step_aside(part, path):
+        replaced.append(path)
+        if len(replaced) == 2:
+            records.append(run("fcn", tmp_path))
+        return replace(part, path)
+
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", step_aside)
+    records.append(run("fcn", tmp_path))
+    assert records[0] == records[1]
+    expected = read(table, "digits-fcn-R-seed0")
+    assert records[1] == expected | {"seconds": records[1]["seconds"]}
+    assert files(tmp_path) == [
+        "digits-fcn-R-seed0.json",
+        "weights/digits-fcn-R-seed0.safetensors",
+    ]
+
+
+def test_what_is_missing_for_other_reasons_is_told(tmp_path, monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError("the checkpoint's folder")
+
+    monkeypatch.setattr(records, "train", missing)
+    with pytest.raises(FileNotFoundError, match="the checkpoint's folder"):
+        run("fcn", tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_a_training_that_diverges_is_not_put_on_record(tmp_path, monkeypatch):
+    """Nor is its checkpoint kept, from which it could only diverge again."""
+    wild = Recipe(FEW, rate=1e30)
+    monkeypatch.setattr(benchmark, "recipe", lambda *_: wild)
+    with pytest.raises(ValueError, match="got nan within . steps: .* try a lower rate"):
+        run("st-fcn-affine", tmp_path)
+    assert files(tmp_path) == ["checkpoints/digits-st-fcn-affine-R-seed0.safetensors"]
+
+
+def test_a_record_is_json_for_any_reader():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"error": float("nan")})
+
+
 def test_a_checkpoint_beside_its_record_is_removed(table, monkeypatch, tmp_path):
     """As a process leaves it that is killed between the two."""
     record = (table / "digits-fcn-R-seed1.json").read_bytes()
@@ -607,7 +654,7 @@ def test_wrong_use(arguments, message, capsys, monkeypatch):
     ],
     ids=["missing", "no weights", "no run's", "of other data", "of another network"],
 )
-def test_evaluating_nothing(content, message, tmp_path, capsys):
+def test_evaluating_what_holds_no_weights(content, message, tmp_path, capsys):
     path = tmp_path / "run.safetensors"
     if content is not None:
         path.write_bytes(content)
@@ -615,6 +662,22 @@ def test_evaluating_nothing(content, message, tmp_path, capsys):
         main(["evaluate", str(path)])
     assert stop.value.code == 1
     assert message in capsys.readouterr().err
+
+
+def test_evaluating_a_folder(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(tmp_path)])
+    assert f"expected {tmp_path} to hold weights: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["table1", "gtsrb"])
+def test_the_books_own_records_are_found_from_anywhere(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    main([command, "--report"])
+    assert "cnn" in capsys.readouterr().out
+    assert files(tmp_path) == []
 
 
 TINY = ["table1", "--data", "digits", "--images", str(FEW)]

@@ -90,6 +90,18 @@ def test_root_may_be_text_and_start_at_home(tmp_path, cache, monkeypatch):
     check(load_mnist("~/data"))
 
 
+@pytest.mark.parametrize("place", ["root", "variable"])
+def test_a_file_is_no_folder(place, tmp_path, mirrors, monkeypatch):
+    """Said before anything is downloaded."""
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.touch()
+    if place == "variable":
+        monkeypatch.setenv(VARIABLE, str(path))
+    with pytest.raises(ValueError, match=f"a folder for data, but {path} is a file"):
+        load_mnist(path if place == "root" else None)
+    assert mirrors.asked == []
+
+
 def test_packed_another_way_is_the_same_file(tmp_path, cache):
     again = {name: gzip.compress(CONTENT[name], 1, mtime=0) for name in NAMES}
     assert again[TEST_IMAGES] != PACKED[TEST_IMAGES]

@@ -262,7 +262,17 @@ def test_multiplies_bfloat16_as_the_processor_says():
     features = set(CPUINFO.read_text().split())
     expected = not features.isdisjoint({"avx512_bf16", "amx_bf16"})
     assert multiplies_bfloat16("cpu") is expected
-    assert multiplies_bfloat16("cuda")
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_multiplies_bfloat16_as_the_gpu_says(able, monkeypatch):
+    """A GPU that only imitates it says so when it is asked without imitation."""
+
+    def supported(including_emulation=True):
+        return able or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert multiplies_bfloat16("cuda") is able
 
 
 def test_bfloat16_is_not_imitated(monkeypatch):

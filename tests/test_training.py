@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -205,7 +206,7 @@ def test_error_rate_is_the_share_of_wrong_answers(mode):
 
 @pytest.mark.parametrize("shape", [(59,), (1,), (60, 1)])
 def test_error_rate_needs_one_label_for_each_image(shape):
-    message = rf"expected 60 labels, .* of shape \({', '.join(map(str, shape))},?\)"
+    message = rf"got 60 images and labels of shape \({', '.join(map(str, shape))},?\)"
     with pytest.raises(ValueError, match=message):
         error_rate(Recorder(), torch.zeros(60, 1, 4, 4), torch.zeros(shape))
 
@@ -213,8 +214,45 @@ def test_error_rate_needs_one_label_for_each_image(shape):
 @pytest.mark.parametrize("count", [59, 61])
 def test_training_needs_one_label_for_each_image(count):
     labels = torch.zeros(count, dtype=torch.long)
-    with pytest.raises(ValueError, match=rf"expected 60 labels, .* \({count},\)"):
+    message = rf"got 60 images and labels of shape \({count},\)"
+    with pytest.raises(ValueError, match=message):
         train(nn.Flatten(), IMAGES[:60], labels, "R", Recipe(256), VALIDATION)
+
+
+def test_training_needs_images_to_learn_and_to_validate():
+    """And says so before the first step."""
+    network, none = small_network(), (IMAGES[:0], LABELS[:0])
+    network.register_forward_hook(lambda *_: pytest.fail("a step was taken"))
+    for data in (none, VALIDATION), ((IMAGES, LABELS), none):
+        with pytest.raises(ValueError, match="expected at least one image, .* got 0 "):
+            train(network, *data[0], "R", SHORT, data[1])
+
+
+def test_only_a_transformers_images_can_be_watched():
+    network = Network(compact_cnn((4, 4, 6)))
+    network.register_forward_hook(lambda *_: pytest.fail("a step was taken"))
+    with pytest.raises(ValueError, match="expected a network with a transformer"):
+        train_small(network=network)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    """Before it is noted or saved: the checkpoint is that of the moment before."""
+    network = small_network()
+
+    def spoil(_, inputs):
+        steps.append(network.training)
+        if sum(steps) == 13:  # moments are after steps 12 and 14
+            return (inputs[0] * math.nan,)
+        return None
+
+    steps = []
+    network.classifier.register_forward_pre_hook(spoil)
+    with pytest.raises(ValueError, match="got nan within 14 steps: .* lower rate"):
+        train_small(tmp_path / "run", network)
+    resumed, steps = small_network(), []
+    resumed.register_forward_hook(lambda *_: steps.append(resumed.training))
+    train_small(tmp_path / "run", resumed)
+    assert sum(steps) == 20 - 12
 
 
 # The loop
@@ -272,6 +310,18 @@ def test_notes_are_true(whole, monkeypatch):
     assert_same_history(history, whole[1])
 
 
+def test_the_clock_is_that_of_the_thread():
+    """Two trainings at a time: each counts its own work, which is one thread's."""
+    begun = time.process_time()
+    networks = small_network(), small_network()
+    with ThreadPoolExecutor(2) as workers:
+        pair = list(workers.map(partial(train_small, None), networks))
+    spent = time.process_time() - begun
+    seconds = [history.seconds[-1] for _, history in pair]
+    assert sum(seconds) < spent
+    assert max(seconds) < 0.8 * spent  # of process_time each would count both
+
+
 def test_seconds_are_those_of_the_steps(monkeypatch):
     """A clock that takes 1 for a step, and 100 for anything between the steps."""
     now = 1000.0
@@ -284,7 +334,7 @@ def test_seconds_are_those_of_the_steps(monkeypatch):
 
         return slow
 
-    monkeypatch.setattr(training, "process_time", lambda: now)
+    monkeypatch.setattr(training, "thread_time", lambda: now)
     monkeypatch.setattr(training, "take_step", takes(1, take_step))
     monkeypatch.setattr(training, "error_rate", takes(100, error_rate))
     _, history = train_small()
@@ -410,7 +460,7 @@ def test_seconds_go_on_after_an_interruption(monkeypatch, tmp_path):
         now += 1
         return now
 
-    monkeypatch.setattr(training, "process_time", clock)
+    monkeypatch.setattr(training, "thread_time", clock)
     _, uninterrupted = train_small()
     now = 0.0
     with monkeypatch.context() as patch:
