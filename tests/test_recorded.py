@@ -262,7 +262,9 @@ def test_chapter_5_calls_a_random_start_a_gamble_as_its_trials_do():
     lines = re.findall(r"^(\S.*?) {2,}([\d. %]+)%$", printed(chapter("05")), re.M)
     errors = {what: float(numbers.split("%")[-1]) for what, numbers in lines}
     started = [errors.pop(f"random start, seed {seed}") for seed in range(3)]
-    still = [errors[what] for what in ("as it is", "as it is, seed 1", "as it is, seed 2")]
+    still = [
+        errors[what] for what in ("as it is", "as it is, seed 1", "as it is, seed 2")
+    ]
     assert max(started) > max(still)  # "its worst seed is worse than all"
     assert min(started) < max(still)  # "another may be better"
 
