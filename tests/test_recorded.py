@@ -150,7 +150,8 @@ def test_a_record_is_whole_and_follows_the_protocol(name):
     assert record["curve"]["images"][-1] == record["images_seen"]
     assert {len(values) for values in record["curve"].values()} == {16}
     assert set(record["versions"]) == {"python", "torch", "stn-tutorial"}
-    assert record.get("bfloat16", True)  # the older ones had no choice
+    short = record.get("bfloat16", True)  # the older ones had no choice
+    assert short == (model != "st-cnn-compact-tps")  # as the chapter says
 
 
 def test_all_runs_share_one_recipe_but_for_the_number_of_images():
@@ -168,7 +169,8 @@ def test_each_cell_of_the_paper_has_three_seeds():
             assert len(errors.pop((model, name))) == 3
     assert all("compact" in model for model, _ in errors)  # nothing else is there
     for cell, values in errors.items():
-        assert len(values) == (1 if cell[1] == "TC" else 3)
+        once = cell[1] == "TC" or cell[0] == "st-cnn-compact-tps"
+        assert len(values) == (1 if once else 3)
 
 
 def test_the_runs_behind_a_perfect_transformer_are_runs_of_the_table_otherwise():
@@ -420,6 +422,12 @@ def test_what_the_chapter_says_in_words_is_on_record():
         alone = ours["cnn-compact", name]
         assert alone < min(ours[model, name] for model in transformers)
         assert alone <= min(PAPER[model][SETS.index(name)] for model in transformers)
+        spline = ours["st-cnn-compact-tps", name]
+        assert spline == pytest.approx(alone, abs=0.06)  # level with it
+        assert spline <= PAPER["st-cnn-tps"][SETS.index(name)]
+    spline, affine = (ours[f"st-cnn-compact-{kind}", "P"] for kind in ("tps", "affine"))
+    assert 1 - spline / affine == pytest.approx(1 / 4, abs=0.02)
+    assert spline < min(errors_on_record()["st-cnn-compact-affine", "P"]) - 0.2
     assert ours["cnn-compact", "P"] == pytest.approx(perfect, abs=0.06)
     for pair in (("cnn", "st-cnn-affine"), ("cnn-compact", "st-cnn-compact-affine")):
         for name in ("P", "RTS", "TC"):  # what a run takes, alone and behind
