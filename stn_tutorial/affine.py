@@ -31,15 +31,14 @@ def affine(
     entries = (a, b, tx, c, d, ty)
     like = next((e for e in entries if isinstance(e, Tensor)), torch.empty(0))
     dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
-    columns = [torch.as_tensor(e, dtype=dtype, device=like.device) for e in entries]
-    lengths = {column.numel() for column in columns} - {1}
-    if len(lengths) > 1 or any(column.dim() > 1 for column in columns):
-        shapes = [tuple(column.shape) for column in columns]
+    entries = [torch.as_tensor(e, dtype=dtype, device=like.device) for e in entries]
+    lengths = {entry.numel() for entry in entries} - {1}
+    if len(lengths) > 1 or any(entry.dim() > 1 for entry in entries):
+        shapes = [tuple(entry.shape) for entry in entries]
         raise ValueError(
             f"expected floats or tensors of one shape (N,), got shapes {shapes}"
         )
-    columns = torch.broadcast_tensors(*(column.reshape(-1) for column in columns))
-    return torch.stack(columns, dim=1).reshape(-1, 2, 3)
+    return torch.stack(torch.broadcast_tensors(*entries), dim=-1).reshape(-1, 2, 3)
 
 
 def identity(n: int = 1) -> Tensor:
@@ -303,10 +302,9 @@ def affine_grid(
         raise ValueError(f"theta holds {len(theta)} transforms, but size asks for {n}")
     x = pixel_centres(width, align_corners, theta.dtype).to(theta.device)
     y = pixel_centres(height, align_corners, theta.dtype).to(theta.device)
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    targets = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
-    sources = theta.reshape(-1, 3) @ targets.reshape(-1, 3).T
-    return sources.view(n, 2, height, width).permute(0, 2, 3, 1)
+    first, second, shift = theta[..., None, None].unbind(2)
+    sources = (first * x + shift) + second * y[:, None]
+    return sources.permute(0, 2, 3, 1)
 
 
 def _float_dtype(value: Number) -> torch.dtype:

@@ -10,7 +10,7 @@ from sklearn import datasets
 from torch import Tensor
 
 from stn_tutorial._download import fetch
-from stn_tutorial.affine import affine_grid, compose, rotation, scaling, translation
+from stn_tutorial.affine import affine_grid, rotation, scaling
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.warps import (
     CORNERS,
@@ -113,7 +113,7 @@ def read_idx(content: bytes) -> Tensor:
 
 def uniform(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
     """Draw n numbers evenly between low and high, shape (n,). Built in chapter 5."""
-    return low + (high - low) * torch.rand(n, generator=generator)
+    return torch.empty(n).uniform_(low, high, generator=generator)
 
 
 def rotated_grid(n: int, generator: torch.Generator) -> Tensor:
@@ -139,8 +139,9 @@ def moved_grid(n: int, generator: torch.Generator) -> Tensor:
     scale = uniform(0.7, 1.2, n, generator)
     x, y = uniform(-7, 7, n, generator), uniform(-7, 7, n, generator)
     # From the canvas, 42 pixels wide, back to the digit, 28 pixels wide.
-    turn = (42 / 28 / scale)[:, None, None] * rotation(angle)
-    theta = compose(turn, translation(-x / 21, -y / 21))
+    turn = (42 / 28 / scale)[:, None, None] * rotation(angle)[:, :, :2]
+    place = torch.stack([x, y], dim=1)[:, :, None] / 21
+    theta = torch.cat([turn, -turn @ place], dim=2)
     return affine_grid(theta, (n, 1, 42, 42), align_corners=False)
 
 
@@ -212,11 +213,12 @@ def cluttered(images: Tensor, generator: torch.Generator) -> Tensor:
 
     canvas = images.new_zeros(n, 60, 60)
     windows(canvas, 28)[row, *corner(28, 60)] = images[:, 0]
+    pieces, places = windows(images[:, 0], 6), windows(canvas, 6)
     for _ in range(6):
         other = (row + torch.randint(1, n, (n,), generator=generator)) % n
-        piece = windows(images[:, 0], 6)[other, *corner(6, 28)]
+        piece = pieces[other, *corner(6, 28)]
         place = (row, *corner(6, 60))
-        windows(canvas, 6)[place] = torch.maximum(windows(canvas, 6)[place], piece)
+        places[place] = torch.maximum(places[place], piece)
     return canvas[:, None]
 
 
