@@ -4,6 +4,7 @@ Build the site first (`make book`).
 """
 
 import base64
+import itertools
 import json
 import re
 from unittest.mock import ANY
@@ -375,6 +376,37 @@ def test_each_curve_scrubs(web, learning, chart):
     web.tab.mouse.up()
     web.tab.mouse.move(x(2), y)
     expect_moment(learning, training, 9)
+
+
+RECORD_TEXT = """() => {
+  const { prototype } = CanvasRenderingContext2D;
+  const fill = prototype.fillText;
+  window.labels = new Map();
+  prototype.fillText = function (words, at, y) {
+    const half = this.measureText(words).width / 2;
+    const x = at + { center: 0, left: half, right: -half }[this.textAlign];
+    const label = { words, y: Math.round(y), left: x - half, right: x + half };
+    labels.set(this.canvas, [...(labels.get(this.canvas) ?? []), label]);
+    fill.call(this, words, at, y);
+  };
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 768, PHONE["width"]])
+def test_numbers_under_the_curves_do_not_touch(web, learning, width):
+    web.tab.set_viewport_size({"width": width, "height": 800})
+    web.tab.wait_for_timeout(300)
+    web.tab.evaluate(RECORD_TEXT)
+    learning.get_by_role("button", name="One moment on").click()
+    charts = web.tab.evaluate("[...labels.values()]")
+    assert len(charts) == 4
+    for labels in charts:
+        row = max(label["y"] for label in labels)
+        below = [label for label in labels if label["y"] == row]
+        assert [label["words"] for label in below][0] == "0"
+        assert [label["words"] for label in below][-1] == "100,000"
+        for one, following in itertools.pairwise(below):
+            assert following["left"] - one["right"] > 4
 
 
 @pytest.mark.parametrize("key", ["Enter", " "])

@@ -61,9 +61,13 @@ function chart(label, images, { from, to, ticks, log = false }, choose) {
       stage.line([[0, level(tick)], [1, level(tick)]], "#ddd", { width: 1 });
       stage.text(`${tick}`.replace("-", "−"), [-6 / width, level(tick)], { align: "right" });
     }
+    let free = -Infinity; // the right end of the last number under the axis
     for (const n of [0, ...decades]) {
-      stage.line([[along(images, n), 0], [along(images, n), -4 / height]], INK, { width: 1 });
-      stage.text(count(n), [along(images, n), -15 / height]);
+      const [place, half] = [along(images, n), (4 * count(n).length + 3) / width];
+      stage.line([[place, 0], [place, -4 / height]], INK, { width: 1 });
+      if (place - half < free) continue; // no room
+      stage.text(count(n), [place, -15 / height]);
+      free = place + half;
     }
     stage.line([[at[moment], 0], [at[moment], 1]], INK, { width: 1, dash: [4, 3] });
     for (const { values, colour, width: thick } of curves) {
