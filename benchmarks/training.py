@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_tutorial.digits import DISTORTIONS, distort, load_digits
-from stn_tutorial.networks import MODELS, build
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.distortions import DISTORTIONS, distort
+from stn_tutorial.networks import TABLE_MODELS, table_network
 from stn_tutorial.training import Recipe, make_optimiser, take_step
 
 RECIPE = Recipe(images=1_000_000)
@@ -42,7 +43,7 @@ def batch_maker(distortion: str) -> Callable[[], tuple[Tensor, Tensor]]:
 def learner(model: str, distortion: str) -> Callable[[Tensor, Tensor], Tensor]:
     """What takes a step of training with a batch."""
     torch.manual_seed(0)
-    network = build(model, distortion).to(memory_format=torch.channels_last)
+    network = table_network(model, distortion).to(memory_format=torch.channels_last)
     optimiser = make_optimiser(network, RECIPE)
     return lambda images, labels: take_step(
         network, optimiser, images, labels, RECIPE, progress=0.02
@@ -52,8 +53,8 @@ def learner(model: str, distortion: str) -> Callable[[Tensor, Tensor], Tensor]:
 def measure(distortion: str) -> dict[str, tuple[float, float]]:
     """Each network's seconds for making a batch, and for learning from it."""
     make_batch = batch_maker(distortion)
-    learners = {model: learner(model, distortion) for model in MODELS}
-    times: dict[str, list[tuple[float, float]]] = {model: [] for model in MODELS}
+    learners = {model: learner(model, distortion) for model in TABLE_MODELS}
+    times: dict[str, list[tuple[float, float]]] = {model: [] for model in TABLE_MODELS}
     for _ in range(TURNS):
         for model, learn in learners.items():
             turn: list[tuple[float, float]] = []
@@ -78,7 +79,7 @@ def main() -> None:
     print("images a second, as a multiple of the CNN's, share of the distortion")
     print(f"{'':25}" + "".join(f"{distortion:>21}" for distortion in DISTORTIONS))
     shares = {}
-    for model in MODELS:
+    for model in TABLE_MODELS:
         line = f"{model:25}"
         for distortion, row in table.items():
             making, learning = row[model]

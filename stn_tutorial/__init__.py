@@ -3,3 +3,7 @@
 Import the module of the chapter you are reading, for example
 ``from stn_tutorial.affine import affine_grid``.
 """
+
+from importlib.metadata import version
+
+__version__ = version("stn-tutorial")

@@ -277,7 +277,8 @@ def affine_grid(
     """Where each output pixel looks in the input: the sampling grid.
 
     Args:
-        theta: shape (N, 2, 3), target to source, normalised (x, y).
+        theta: target to source, normalised (x, y). Shape (N, 2, 3), or (1, 2, 3) for
+            one transform that serves the whole batch.
         size: (N, C, H, W) of the output image.
         align_corners: if True, -1 and 1 are the centres of the corner pixels; if
             False (the book's choice), the outer edges of the image.
@@ -287,10 +288,10 @@ def affine_grid(
 
     Raises:
         ValueError: theta is not a floating (N, 2, 3), size is not (N, C, H, W) of
-            positive integers, or the two disagree about N.
+            positive integers, or theta holds neither one transform nor N.
 
     Paper: equation (1). Built in chapter 1. Same results as
-    ``torch.nn.functional.affine_grid`` in two dimensions.
+    ``torch.nn.functional.affine_grid`` in two dimensions, which wants N transforms.
     """
     _check_theta(theta)
     if len(size) != 4 or min(size[1:]) < 1:
@@ -298,13 +299,13 @@ def affine_grid(
             f"expected size (N, C, H, W) with positive C, H, W, got {tuple(size)}"
         )
     n, _, height, width = size
-    if n != len(theta):
+    if len(theta) not in (1, n):
         raise ValueError(f"theta holds {len(theta)} transforms, but size asks for {n}")
     x = pixel_centres(width, align_corners, theta.dtype).to(theta.device)
     y = pixel_centres(height, align_corners, theta.dtype).to(theta.device)
     first, second, shift = theta[..., None, None].unbind(2)
-    sources = (first * x + shift) + second * y[:, None]
-    return sources.permute(0, 2, 3, 1)
+    sources = (first * x + shift) + second * y[:, None]  # (N or 1, 2, H, W)
+    return sources.permute(0, 2, 3, 1).expand(n, height, width, 2)
 
 
 def _float_dtype(value: Number) -> torch.dtype:

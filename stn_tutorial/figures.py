@@ -1,9 +1,5 @@
 """The book's look: style, colours, pictures, and figure functions."""
 
-import base64
-import hashlib
-import html
-import io
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -11,8 +7,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
-from skimage import data
 from torch import Tensor
 
 from stn_tutorial.affine import affine_grid
@@ -49,14 +43,6 @@ def use_style() -> None:
             "legend.frameon": False,
         }
     )
-
-
-def cat_photo() -> Tensor:
-    """A real photograph, not square: shape (1, 3, 300, 451), in [0, 1].
-
-    Source: "Chelsea" by Stefan van der Walt (CC0), in scikit-image.
-    """
-    return torch.tensor(data.chelsea()).permute(2, 0, 1)[None] / 255
 
 
 def show_image(
@@ -244,126 +230,3 @@ def plot_panels(
     if len(axes[0, 0].lines) > 1:
         axes[0, 0].legend()
     return figure
-
-
-def frame(figure: Figure) -> Image.Image:
-    """Turn a figure into a picture for :class:`Animation`, and close it."""
-    buffer = io.BytesIO()
-    with plt.rc_context({"savefig.bbox": None}):  # "tight" would vary the size
-        figure.savefig(buffer)
-    plt.close(figure)
-    return Image.open(buffer).convert("RGB")
-
-
-class Animation:
-    """Frames that play on the static page and in Jupyter, with no kernel.
-
-    All frames travel in one small PNG with 64 colours. The reader starts, stops and
-    steps them; nothing moves by itself. Where no script runs, the first frame stands;
-    PDF and GitHub show the first and the last.
-
-    Args:
-        frames: pictures of one size, at least two, from :func:`frame`.
-        label: what the animation shows, for readers who cannot see it.
-
-    Raises:
-        ValueError: fewer than two frames, or frames of several sizes.
-    """
-
-    def __init__(self, frames: Sequence[Image.Image], label: str) -> None:
-        sizes = sorted({picture.size for picture in frames})
-        if len(frames) < 2 or len(sizes) > 1:
-            raise ValueError(
-                "expected at least two frames of one size, "
-                f"but got {len(frames)} of size(s) {sizes}"
-            )
-        self.frames, self.label = list(frames), label
-
-    def __repr__(self) -> str:
-        return f"Animation of {len(self.frames)} frames: {self.label}"
-
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, str]:
-        still = _png([self.frames[0], self.frames[-1]])
-        return {
-            "text/plain": repr(self),
-            "text/html": self._html(),
-            "image/png": base64.b64encode(still).decode(),
-        }
-
-    def _html(self) -> str:
-        sprite = _png(self.frames)
-        return PLAYER.format(
-            id="animation-" + hashlib.sha256(sprite).hexdigest()[:12],
-            sprite=base64.b64encode(sprite).decode(),
-            first=base64.b64encode(_png(self.frames[:1])).decode(),
-            label=html.escape(self.label),
-            width=self.frames[0].width,
-            count=len(self.frames),
-            last=len(self.frames) - 1,
-        )
-
-
-def _png(frames: Sequence[Image.Image]) -> bytes:
-    width, height = frames[0].size
-    strip = Image.new("RGB", (width * len(frames), height))
-    for i, picture in enumerate(frames):
-        strip.paste(picture, (i * width, 0))
-    buffer = io.BytesIO()
-    strip.quantize(64).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-PLAYER = """\
-<style>
-.stn-animation img {{ display: block; width: 100%; padding: 0 !important; }}
-.stn-animation button {{
-  font: inherit; color: inherit; background: none; cursor: pointer;
-  border: 1px solid currentcolor; border-radius: .3em; padding: .2em .7em;
-}}
-.stn-animation button:focus-visible {{ outline: 3px solid #0072b2; }}
-</style>
-<div class="stn-animation" id="{id}" style="max-width:{width}px">
-<div><img src="data:image/png;base64,{first}" alt="{label}"></div>
-<div style="display:flex;gap:.5em;align-items:center;padding:.4em 0">
-<button type="button">Play</button>
-<button type="button" aria-label="One frame back">&#9664;</button>
-<button type="button" aria-label="One frame on">&#9654;</button>
-<input type="range" min="0" max="{last}" value="0" aria-label="Frame" style="flex:1">
-<output style="min-width:4em">1 / {count}</output>
-</div></div>
-<script>
-(() => {{
-  const root = document.getElementById("{id}");
-  const first = root.querySelector("img");
-  const picture = first.parentElement;
-  picture.style.background = "url(data:image/png;base64,{sprite}) 0 0/{count}00% 100%";
-  first.style.opacity = 0;  /* it keeps the place, and shows where no script runs */
-  const [play, back, on] = root.querySelectorAll("button");
-  const slider = root.querySelector("input");
-  let timer = 0;
-  const show = (i) => {{
-    slider.value = i;
-    picture.style.backgroundPositionX = (100 * i) / {last} + "%";
-    root.querySelector("output").textContent = `${{i + 1}} / {count}`;
-  }};
-  const stop = () => {{
-    clearInterval(timer);
-    timer = 0;
-    play.textContent = "Play";
-  }};
-  const step = (d) => show((+slider.value + d + {count}) % {count});
-  play.onclick = () => {{
-    if (timer) return stop();
-    if (+slider.value === {last}) show(0);
-    play.textContent = "Pause";
-    timer = setInterval(() => {{
-      step(1);
-      if (+slider.value === {last}) stop();
-    }}, 200);
-  }};
-  back.onclick = () => {{ stop(); step(-1); }};
-  on.onclick = () => {{ stop(); step(1); }};
-  slider.oninput = () => {{ stop(); show(+slider.value); }};
-}})();
-</script>
-"""

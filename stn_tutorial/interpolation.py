@@ -309,8 +309,6 @@ def warp(
     """
     _check_images(input)
     n, c, *in_size = input.shape
-    if len(theta) == 1:
-        theta = theta.expand(n, *theta.shape[1:])
     grid = affine_grid(theta.to(input), (n, c, *(size or in_size)), align_corners)
     return grid_sample(input, grid, mode, padding_mode, align_corners)
 

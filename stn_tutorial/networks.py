@@ -7,18 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_tutorial.affine import affine_grid, identity
-from stn_tutorial.digits import SIDES
+from stn_tutorial.distortions import SIDES
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 from stn_tutorial.warps import control_points, projective_grid, thin_plate_spline_grid
 
-# Kind of transform: its grid generator, and the theta that changes nothing.
+# Kind of transform: its grid generator, and the one theta that changes nothing.
 TRANSFORMS = {
-    "affine": (affine_grid, identity()[0]),
-    "projective": (projective_grid, torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])),
-    "tps": (thin_plate_spline_grid, control_points()),
+    "affine": (affine_grid, identity()),
+    "projective": (projective_grid, torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])),
+    "tps": (thin_plate_spline_grid, control_points()[None]),
 }
 CLASSIFIERS = ("fcn", "cnn", "cnn-compact")
-MODELS = CLASSIFIERS + tuple(
+TABLE_MODELS = CLASSIFIERS + tuple(
     f"st-{kind}-{transform}" for kind in CLASSIFIERS for transform in TRANSFORMS
 )
 
@@ -154,7 +154,7 @@ def compact_cnn(filters: Sequence[int]) -> nn.Sequential:
     )
 
 
-def build(model: str, distortion: str) -> Network:
+def table_network(model: str, distortion: str) -> Network:
     """A network of the table, for the images of one distortion.
 
     Those with the paper's shapes have 330,000 to 400,000 weights each. A transformer's
@@ -163,16 +163,18 @@ def build(model: str, distortion: str) -> Network:
     the middle of the image, so that no detail is lost; on R, P and E that is all of it.
 
     Args:
-        model: one of ``MODELS``, as "cnn" or "st-fcn-tps".
-        distortion: one of ``DISTORTIONS`` in :mod:`stn_tutorial.digits`.
+        model: one of ``TABLE_MODELS``, as "cnn" or "st-fcn-tps".
+        distortion: one of ``DISTORTIONS`` in :mod:`stn_tutorial.distortions`.
 
     Raises:
         ValueError: an unknown model or distortion.
 
     Paper: section 4.1 and the appendix. Used in chapter 6.
     """
-    if model not in MODELS:
-        raise ValueError(f"expected model to be one of {MODELS}, but got: {model!r}")
+    if model not in TABLE_MODELS:
+        raise ValueError(
+            f"expected model to be one of {TABLE_MODELS}, but got: {model!r}"
+        )
     if distortion not in SIDES:
         raise ValueError(
             f"expected distortion to be one of {list(SIDES)}, but got: {distortion!r}"
@@ -189,9 +191,8 @@ def build(model: str, distortion: str) -> Network:
     grid_generator, identity_theta = TRANSFORMS[transform]
     start = identity_theta * 28 / side
     half = (1, side // 2, side // 2)
-    localisation = LocalisationNet(half, channels, hidden, start)
-    if channels:
-        localisation.body = BFloat16(localisation.body)
+    wrap = BFloat16 if channels else None
+    localisation = LocalisationNet(half, channels, hidden, start, wrap)
     pool = 2 if distortion in ("RTS", "TC") else 1
     transformer = SpatialTransformer(
         nn.Sequential(nn.AvgPool2d(2), localisation),
@@ -200,6 +201,23 @@ def build(model: str, distortion: str) -> Network:
         sampler=F.grid_sample,
     )
     return Network(_classifier(kind, 28, with_transformer=True), transformer, pool)
+
+
+def drawing_network() -> Network:
+    """The network behind the figure "Draw and straighten": a small ST-CNN for RTS.
+
+    Its images have shape (N, 1, 42, 42).
+
+    Used in chapter 6.
+    """
+    start = identity() * 28 / 42
+    localisation = LocalisationNet((1, 21, 21), (8, 16), (20,), start)
+    transformer = SpatialTransformer(
+        nn.Sequential(nn.AvgPool2d(2), localisation),
+        out_size=(56, 56),
+        sampler=F.grid_sample,
+    )
+    return Network(compact_cnn((8, 16, 24, 32, 32)), transformer, pool=2)
 
 
 def _classifier(kind: str, side: int, with_transformer: bool) -> nn.Module:

@@ -9,19 +9,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from stn_tutorial.affine import affine_grid
+from stn_tutorial.animation import Animation, frame
+from stn_tutorial.data.gtsrb import SIDE
+from stn_tutorial.experiments.traffic_signs import PUBLISHED
 from stn_tutorial.figures import (
     GREY,
     GRID,
     INPUT,
     OUTPUT,
-    Animation,
     draw_grid,
-    frame,
     show_image,
     show_images,
 )
-from stn_tutorial.gtsrb import SIDE
-from stn_tutorial.sign_runs import PUBLISHED
 from stn_tutorial.signs import read_windows
 
 
@@ -125,7 +124,7 @@ def show_errors(entries: Sequence[dict]) -> Figure:
     """The test errors of the networks on record beside published ones.
 
     Args:
-        entries: as :func:`stn_tutorial.records.summary` gives them.
+        entries: as :func:`stn_tutorial.experiments.records.summary` gives them.
 
     Used in chapter 7.
     """

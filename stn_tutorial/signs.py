@@ -14,9 +14,8 @@ from stn_tutorial.affine import (
     scaling,
     translation,
 )
-from stn_tutorial.digits import uniform
-from stn_tutorial.gtsrb import CLASSES, SIDE
-from stn_tutorial.gtsrb import load_gtsrb as load_gtsrb  # also as signs.load_gtsrb
+from stn_tutorial.data.gtsrb import CLASSES, SIDE
+from stn_tutorial.distortions import uniform
 from stn_tutorial.networks import BFloat16, Network
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 
@@ -30,12 +29,12 @@ FILTERS = {
     "cnn-large": (32, 64, 128, 264),
     "st-cnn-large": (32, 64, 128, 256),
 }
-MODELS = tuple(FILTERS)
+SIGN_MODELS = tuple(FILTERS)
 # What "crop-cnn-small" sees of each image: the share of the width that signs span.
 CROP = 0.75
 
 
-def build(model: str, classes: int = CLASSES) -> Network:
+def sign_network(model: str, classes: int = CLASSES) -> Network:
     """A network for traffic signs, with no, one or two spatial transformers.
 
     The classifier is a present-day CNN: seven small convolutions, all batch-normalised,
@@ -50,7 +49,7 @@ def build(model: str, classes: int = CLASSES) -> Network:
     "large" ones 1.2 million.
 
     Args:
-        model: one of ``MODELS``. Its images have shape (N, 3, 48, 48), in [0, 1].
+        model: one of ``SIGN_MODELS``. Its images have shape (N, 3, 48, 48), in [0, 1].
         classes: how many kinds of sign to tell apart.
 
     Raises:
@@ -58,8 +57,10 @@ def build(model: str, classes: int = CLASSES) -> Network:
 
     Used in chapter 7.
     """
-    if model not in MODELS:
-        raise ValueError(f"expected model to be one of {MODELS}, but got: {model!r}")
+    if model not in SIGN_MODELS:
+        raise ValueError(
+            f"expected model to be one of {SIGN_MODELS}, but got: {model!r}"
+        )
     a, b, c, d = FILTERS[model]
     early = [*_convolve(3, a, 5), nn.MaxPool2d(2), *_convolve(a, b), *_convolve(b, b)]
     late = [nn.MaxPool2d(2), *_convolve(b, c), *_convolve(c, c)]
@@ -106,8 +107,8 @@ def _convolve(c: int, k: int, side: int = 3) -> list[nn.Module]:
 def _transformer(shape: Sequence[int], channels: Sequence[int]) -> SpatialTransformer:
     """Its localisation net looks at the input at half the size."""
     c, height, width = shape
-    localisation = LocalisationNet((c, height // 2, width // 2), channels, (32,))
-    localisation.body = BFloat16(localisation.body)
+    half = (c, height // 2, width // 2)
+    localisation = LocalisationNet(half, channels, (32,), wrap=BFloat16)
     return _sampler(nn.Sequential(nn.AvgPool2d(2), localisation))
 
 
@@ -225,5 +226,5 @@ def read_windows(images: Tensor, theta: Tensor, side: int = SIDE) -> Tensor:
     Used in chapter 7.
     """
     size = (*images.shape[:2], side, side)
-    grid = affine_grid(theta.expand(len(images), 2, 3), size, align_corners=False)
+    grid = affine_grid(theta, size, align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -1,6 +1,5 @@
 """One loop that trains every network of the book."""
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -10,13 +9,12 @@ from time import thread_time
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stn_tutorial._download import write
-from stn_tutorial.digits import distort
+from stn_tutorial.checkpoints import load_checkpoint, save_checkpoint
+from stn_tutorial.distortions import distort
+from stn_tutorial.transformer import SpatialTransformer
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,6 @@ class Recipe:
             )
 
 
-NOTES = ("images", "seconds", "loss", "error")
-
-
 @dataclass
 class History:
     """What was noted at some moments of a training, one entry a moment.
@@ -100,11 +95,18 @@ def schedule(progress: float, warm_up: float) -> float:
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """SGD with a group for each parameter: its own rate and weight decay.
 
+    What a :class:`stn_tutorial.transformer.SpatialTransformer` localises with learns at
+    the localisation net's rate, wherever in the network it stands.
+
     Built in chapter 5.
     """
+    localising = set()
+    for module in network.modules():
+        if isinstance(module, SpatialTransformer):
+            localising.update(module.localisation.parameters())
     groups = []
-    for name, parameter in network.named_parameters():
-        scale = recipe.localisation_rate if "localisation" in name else 1.0
+    for parameter in network.parameters():
+        scale = recipe.localisation_rate if parameter in localising else 1.0
         decay = recipe.weight_decay if parameter.dim() > 1 else 0.0
         groups.append({"params": [parameter], "scale": scale, "weight_decay": decay})
     momentum = recipe.momentum
@@ -202,9 +204,9 @@ def train(
             in place.
         images: undistorted training images, (N, 1, 28, 28) for digits, on the CPU.
         labels: from 0 to K - 1, shape (N,), on the CPU.
-        distortion: as in :func:`stn_tutorial.digits.distort`, or a function that gets
-            a batch of the images, and ``generator=``, and returns what to learn from;
-            a checkpoint knows it by its name.
+        distortion: as in :func:`stn_tutorial.distortions.distort`, or a function that
+            gets a batch of the images, and ``generator=``, and returns what to learn
+            from; a checkpoint knows it by its name.
         recipe: how to train.
         validation: distorted images and labels that measure the error on the way.
         seed: of the draws. (The network's first weights are its maker's matter.)
@@ -246,7 +248,9 @@ def train(
         change = partial(distort, distortion=distortion, sampler=F.grid_sample)
     config = {"distortion": name, "recipe": asdict(recipe), "seed": seed}
     if checkpoint is not None and Path(checkpoint).exists():
-        first, history = _load(Path(checkpoint), network, optimiser, config)
+        notes = load_checkpoint(Path(checkpoint), network, optimiser, config)
+        history = History(**notes)
+        first = history.images[-1] // recipe.batch
     network.train()
     started = thread_time() - (history.seconds[-1] if history.seconds else 0)
     todo = range(first, steps)  # trainings in several threads share a line
@@ -273,83 +277,19 @@ def train(
             history.seconds.append(paused - started)
             history.error.append(error_rate(network, *validation))
             if watched is not None:
-                _look(network, watched.to(device), history)
+                _note_watched(network, watched.to(device), history)
             if checkpoint is not None:
-                _save(Path(checkpoint), network, optimiser, config, history)
+                save_checkpoint(
+                    Path(checkpoint), network, optimiser, config, vars(history)
+                )
             started += thread_time() - paused
     return history
 
 
 @torch.no_grad()
-def _look(network: nn.Module, watched: Tensor, history: History) -> None:
+def _note_watched(network: nn.Module, watched: Tensor, history: History) -> None:
     network.eval()
     warped, theta = network.straighten(watched)
     network.train()
     history.theta.append(theta.cpu())
     history.warped.append(warped.cpu())
-
-
-def _save(
-    path: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    config: dict,
-    history: History,
-) -> None:
-    """Write everything that the rest of the training depends on, in one move."""
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    for name, parameter in network.named_parameters():
-        momentum = optimiser.state[parameter].get("momentum_buffer")
-        if momentum is not None:  # a frozen weight has none
-            tensors[f"momentum.{name}"] = momentum
-    for key in ("theta", "warped"):
-        tensors |= {f"{key}.{i}": v for i, v in enumerate(getattr(history, key))}
-    notes = {key: getattr(history, key) for key in NOTES}
-    metadata = {"config": json.dumps(config), "history": json.dumps(notes)}
-    write(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata))
-
-
-def _load(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, config: dict
-) -> tuple[int, History]:
-    """Undo _save; returns the step to go on from, and the notes so far."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-        found = json.loads(metadata["config"])
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected {path} to hold a checkpoint, but it does not; remove it or name "
-            "another file"
-        ) from error
-    if found != config:
-        raise ValueError(
-            f"expected in {path} the checkpoint of {config}, but found one of {found}; "
-            "remove it or name another file"
-        )
-    weights = {
-        name.removeprefix("network."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("network.")
-    }
-    if _shapes(weights) != _shapes(network.state_dict()):
-        raise ValueError(
-            f"expected in {path} the checkpoint of this network, but found that of "
-            "another one; remove it or name another file"
-        )
-    network.load_state_dict(weights)
-    for name, parameter in network.named_parameters():
-        if f"momentum.{name}" in tensors:
-            momentum = tensors[f"momentum.{name}"].to(parameter)
-            optimiser.state[parameter]["momentum_buffer"] = momentum
-    history = History(**json.loads(metadata["history"]))
-    for key in ("theta", "warped"):
-        count = sum(name.startswith(f"{key}.") for name in tensors)
-        getattr(history, key).extend(tensors[f"{key}.{i}"] for i in range(count))
-    return history.images[-1] // config["recipe"]["batch"], history
-
-
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}

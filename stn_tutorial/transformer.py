@@ -20,12 +20,15 @@ class LocalisationNet(nn.Module):
         channels: output channels of 5x5 convolutions, each followed by a ReLU and
             2x2 max-pooling. Empty for a fully connected net.
         hidden: sizes of the fully connected layers before the last.
-        start: the theta of one image before training; the affine identity, shape
-            (2, 3), if not given.
+        start: theta before training, the same for every image, as the functions that
+            build transforms return it: shape (1, 2, 3), or (1, ...) for other kinds of
+            transform. The affine identity if not given.
+        wrap: puts all layers but the last into another module, which computes them in
+            its own way, such as :class:`stn_tutorial.networks.BFloat16`. Optional.
 
     Raises:
-        ValueError: in_shape is not three positive integers, or the image is too
-            small to be halved that often.
+        ValueError: in_shape is not three positive integers, the image is too small to
+            be halved that often, or start is not one theta.
 
     Paper: section 3.1. Built in chapter 4.
     """
@@ -36,6 +39,7 @@ class LocalisationNet(nn.Module):
         channels: Sequence[int] = (),
         hidden: Sequence[int] = (32, 32),
         start: Tensor | None = None,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = tuple(in_shape)
@@ -58,16 +62,22 @@ class LocalisationNet(nn.Module):
         for k in hidden:
             layers += [nn.Linear(features, k), nn.ReLU()]
             features = k
-        self.body = nn.Sequential(*layers)
-        start = identity()[0] if start is None else start
-        self.theta_shape = start.shape
+        body = nn.Sequential(*layers)
+        self.body = body if wrap is None else wrap(body)
+        start = identity() if start is None else start
+        if start.dim() < 2 or len(start) != 1:
+            raise ValueError(
+                "expected start to be one theta of shape (1, 2, 3), or (1, ...) for "
+                f"another kind of transform, but got shape {tuple(start.shape)}"
+            )
+        self.theta_shape = start.shape[1:]
         self.last = nn.Linear(features, start.numel())
         nn.init.zeros_(self.last.weight)
         with torch.no_grad():
             self.last.bias.copy_(start.flatten())
 
     def forward(self, input: Tensor) -> Tensor:
-        """From images (N, C, H, W) to theta (N, 2, 3), or N times start's shape.
+        """From images (N, C, H, W) to theta (N, 2, 3), or (N, ...) as start's.
 
         Raises:
             ValueError: the images are not of ``in_shape``.

@@ -39,8 +39,8 @@ def projective_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
     behind the horizon) it is kept at 0.1.
 
     Args:
-        theta: the numbers a to h, shape (N, 8). The identity is
-            ``1, 0, 0, 0, 1, 0, 0, 0``.
+        theta: the numbers a to h, shape (N, 8), or (1, 8) for one transform that
+            serves the whole batch. The identity is ``1, 0, 0, 0, 1, 0, 0, 0``.
         size: (N, C, H, W) of the output image.
 
     Returns:
@@ -57,7 +57,8 @@ def projective_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
     points = torch.cat([points, torch.ones_like(points[:, :1])], 1)
     planes = matrix @ points.T
     u_and_v, w = planes.view(-1, 3, size[2], size[3]).split([2, 1], dim=1)
-    return (u_and_v / w.clamp(min=0.1)).permute(0, 2, 3, 1)
+    grid = (u_and_v / w.clamp(min=0.1)).permute(0, 2, 3, 1)
+    return grid.expand(size[0], -1, -1, -1)
 
 
 def projective_from_corners(corners: Tensor) -> Tensor:
@@ -152,8 +153,9 @@ def thin_plate_spline_grid(points: Tensor, size: Sequence[int]) -> Tensor:
     The grid is linear in ``points``, so one matrix, the same for all images, makes it.
 
     Args:
-        points: places in the source, normalised (x, y), shape (N, K, 2); K is the
-            square of a whole number, 16 in the paper.
+        points: places in the source, normalised (x, y), shape (N, K, 2), or (1, K, 2)
+            for one bend that serves the whole batch; K is the square of a whole
+            number, 16 in the paper.
         size: (N, C, H, W) of the output image.
 
     Returns:
@@ -176,7 +178,8 @@ def thin_plate_spline_grid(points: Tensor, size: Sequence[int]) -> Tensor:
     matrix = torch.from_numpy(_spline_matrix(side, size[2], size[3])).to(points)
     n, k, _ = points.shape
     planes = points.mT.reshape(2 * n, k) @ matrix.T
-    return planes.view(n, 2, size[2], size[3]).permute(0, 2, 3, 1)
+    grid = planes.view(n, 2, size[2], size[3]).permute(0, 2, 3, 1)
+    return grid.expand(size[0], -1, -1, -1)
 
 
 @lru_cache
@@ -219,7 +222,7 @@ def _check(theta: Tensor, shape: tuple[int, ...], size: Sequence[int]) -> None:
             f"expected floating point numbers of shape ({expected}), but got "
             f"{theta.dtype} of shape {tuple(theta.shape)}"
         )
-    if len(size) != 4 or min(size[1:]) < 1 or size[0] != len(theta):
+    if len(size) != 4 or min(size[1:]) < 1 or len(theta) not in (1, size[0]):
         raise ValueError(
             "expected size (N, C, H, W) with positive C, H, W and "
             f"N = {len(theta)}, but got {tuple(size)}"

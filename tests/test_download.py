@@ -12,11 +12,11 @@ import pytest
 import torch
 from mirrors import Mirrors, flip, listing, save
 
-from stn_tutorial import digits
-from stn_tutorial.digits import load_mnist, read_idx
+from stn_tutorial.data import mnist
+from stn_tutorial.data.mnist import load_mnist, read_idx
 
 VARIABLE = "STN_TUTORIAL_DATA"
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = tuple(digits.MNIST)
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = tuple(mnist.MNIST)
 
 
 def idx(values):
@@ -40,8 +40,8 @@ PACKED = {name: gzip.compress(content) for name, content in CONTENT.items()}
 def cache(tmp_path, monkeypatch):
     """Our small files in MNIST's place, no network, and an empty cache folder."""
     sums = {name: hashlib.sha256(CONTENT[name]).hexdigest() for name in NAMES}
-    monkeypatch.setattr(digits, "MNIST", sums)
-    monkeypatch.setattr(digits, "MIRRORS", ())
+    monkeypatch.setattr(mnist, "MNIST", sums)
+    monkeypatch.setattr(mnist, "MIRRORS", ())
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
     monkeypatch.delenv(VARIABLE, raising=False)
     return tmp_path / "cache" / "stn-tutorial"
@@ -51,7 +51,7 @@ def cache(tmp_path, monkeypatch):
 def mirrors(cache, monkeypatch):
     server = Mirrors()
     web = tuple(f"{server.address}/{mirror}/" for mirror in ("first", "second"))
-    monkeypatch.setattr(digits, "MIRRORS", web)
+    monkeypatch.setattr(mnist, "MIRRORS", web)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield server
     server.stop()
@@ -265,7 +265,7 @@ def test_offline_tells_what_to_do(tmp_path, mirrors, cache, monkeypatch):
     assert all((name in lines[0]) == (name != TEST_LABELS) for name in NAMES)
     folders = (tmp_path / "root", tmp_path / "variable", cache)
     assert lines[1:4] == [f"- {folder}" for folder in folders]
-    for line, mirror in zip(lines[5:7], digits.MIRRORS, strict=True):
+    for line, mirror in zip(lines[5:7], mnist.MIRRORS, strict=True):
         assert line.startswith(f"- {mirror}{TRAIN_IMAGES}.gz: ")
     advice = lines[7]
     for word in (*ALL_GZ, f"into {tmp_path / 'root'};", VARIABLE, "online"):
@@ -310,14 +310,14 @@ def test_read_idx(shape):
 
 def test_mnist_itself(monkeypatch):
     """The real files, where this machine has them: their sums, sizes and look."""
-    monkeypatch.setattr(digits, "MIRRORS", ())
+    monkeypatch.setattr(mnist, "MIRRORS", ())
     try:
-        mnist = load_mnist()
+        data = load_mnist()
     except ConnectionError:
         pytest.skip("MNIST is not here; STN_TUTORIAL_DATA may say where it is")
-    assert mnist.train_images.shape == (60_000, 1, 28, 28)
-    assert mnist.test_images.shape == (10_000, 1, 28, 28)
+    assert data.train_images.shape == (60_000, 1, 28, 28)
+    assert data.test_images.shape == (10_000, 1, 28, 28)
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert mnist.train_labels.bincount().tolist() == counts
-    assert mnist.test_labels.shape == (10_000,)
-    assert mnist.train_images.mean().item() == pytest.approx(0.1307, abs=1e-4)
+    assert data.train_labels.bincount().tolist() == counts
+    assert data.test_labels.shape == (10_000,)
+    assert data.train_images.mean().item() == pytest.approx(0.1307, abs=1e-4)

@@ -20,9 +20,8 @@ from scipy import stats
 from skimage.transform import ProjectiveTransform, warp
 from torch.testing import assert_close
 
-from stn_tutorial import drawn_signs as module
-from stn_tutorial.digits import uniform
-from stn_tutorial.drawn_signs import (
+from stn_tutorial.data import drawn_signs as module
+from stn_tutorial.data.drawn_signs import (
     NAMES,
     PHOTOS,
     backgrounds,
@@ -31,6 +30,7 @@ from stn_tutorial.drawn_signs import (
     places,
     templates,
 )
+from stn_tutorial.distortions import uniform
 from stn_tutorial.figures import use_style
 from stn_tutorial.warps import CORNERS
 

@@ -20,7 +20,8 @@ from stn_tutorial.affine import (
     rotation,
     scaling,
 )
-from stn_tutorial.digits import distort, load_digits
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.distortions import distort
 from stn_tutorial.exercises import check
 from stn_tutorial.interpolation import warp
 from stn_tutorial.networks import Network, fcn

@@ -13,13 +13,12 @@ from PIL import Image
 from skimage import data
 
 from stn_tutorial.affine import affine_grid, identity, scaling, translation
+from stn_tutorial.animation import Animation, frame
+from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.figures import (
     GRID,
     INPUT,
-    Animation,
-    cat_photo,
     draw_grid,
-    frame,
     plot_panels,
     show_image,
     show_images,

@@ -13,8 +13,8 @@ import pytest
 from mirrors import Mirrors, flip, save
 from PIL import Image
 
-from stn_tutorial import gtsrb
-from stn_tutorial.gtsrb import LEAK, Signs, load_gtsrb, split_by_track
+from stn_tutorial.data import gtsrb
+from stn_tutorial.data.gtsrb import LEAK, Signs, load_gtsrb, split_by_track
 
 VARIABLE = "STN_TUTORIAL_DATA"
 TRAINING, TEST, TRUTH = NAMES = tuple(gtsrb.ARCHIVES)

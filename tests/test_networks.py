@@ -9,15 +9,15 @@ from torch import nn
 from torch.testing import assert_close
 
 from stn_tutorial.affine import affine_grid
-from stn_tutorial.digits import SIDES
+from stn_tutorial.distortions import SIDES
 from stn_tutorial.networks import (
-    MODELS,
+    TABLE_MODELS,
     BFloat16,
-    build,
     cnn,
     compact_cnn,
     fcn,
     multiplies_bfloat16,
+    table_network,
 )
 from stn_tutorial.warps import projective_grid, thin_plate_spline_grid
 
@@ -63,14 +63,14 @@ def last_layer(network):
 
 
 def test_models_are_the_tables():
-    assert sorted(MODELS) == sorted([*KINDS, *TRANSFORMERS])
+    assert sorted(TABLE_MODELS) == sorted([*KINDS, *TRANSFORMERS])
 
 
 @every_distortion
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_are_few_and_fairly_shared(kind, distortion):
-    counts = [count(build(kind, distortion))]
-    counts += [count(build(f"st-{kind}-{t}", distortion)) for t in GRIDS]
+    counts = [count(table_network(kind, distortion))]
+    counts += [count(table_network(f"st-{kind}-{t}", distortion)) for t in GRIDS]
     assert max(counts) <= 400_000
     assert min(counts) >= 0.9 * max(counts)
     if kind != "cnn-compact":
@@ -79,19 +79,21 @@ def test_weights_are_few_and_fairly_shared(kind, distortion):
 
 def test_weights_by_hand():
     norm = 2  # a batch norm has a scale and a shift
-    assert count(build("fcn", "R")) == (784 + norm + 320 + norm) * 320 + 321 * 10
-    assert count(build("cnn", "R")) == (
+    assert (
+        count(table_network("fcn", "R")) == (784 + norm + 320 + norm) * 320 + 321 * 10
+    )
+    assert count(table_network("cnn", "R")) == (
         (81 + norm) * 32 + (49 * 32 + norm) * 224 + (224 * 2 * 2 + 1) * 10
     )
     localisation = (14 * 14 + 1) * 128 + 129 * 64 + 65 * 6
     classifier = (784 + norm + 300 + norm) * 300 + 301 * 10
-    assert count(build("st-fcn-affine", "R")) == localisation + classifier
+    assert count(table_network("st-fcn-affine", "R")) == localisation + classifier
 
 
 @every_distortion
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", TABLE_MODELS)
 def test_ten_scores_for_each_image(model, distortion):
-    scores = build(model, distortion)(images_for(distortion))
+    scores = table_network(model, distortion)(images_for(distortion))
     assert scores.shape == (3, 10)
     assert scores.dtype == torch.float32
     assert scores.std(dim=0).min() > 0
@@ -116,7 +118,7 @@ def sizes(network, images):
 def test_cnn_has_the_papers_shapes(
     distortion, after_9x9, pooled, after_7x7, pooled_again
 ):
-    network = build("cnn", distortion)
+    network = table_network("cnn", distortion)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     assert [m.kernel_size for m in convolutions] == [(9, 9), (7, 7)]
     a, b = (m.out_channels for m in convolutions)
@@ -132,7 +134,7 @@ def test_cnn_has_the_papers_shapes(
 @every_distortion
 def test_st_cnn_has_the_papers_shapes(distortion):
     """Half the image, two 5x5 convolutions of 20 filters, 20 units; then the CNN."""
-    network = build("st-cnn-affine", distortion)
+    network = table_network("st-cnn-affine", distortion)
     seen = sizes(network, images_for(distortion))
     half = SIDES[distortion] // 2
     assert seen[:6] == [
@@ -150,7 +152,11 @@ def test_st_cnn_has_the_papers_shapes(distortion):
 
 @every_distortion
 def test_fcn_has_two_hidden_layers(distortion):
-    linear = [m for m in build("fcn", distortion).modules() if isinstance(m, nn.Linear)]
+    linear = [
+        m
+        for m in table_network("fcn", distortion).modules()
+        if isinstance(m, nn.Linear)
+    ]
     units = linear[0].out_features
     assert [(m.in_features, m.out_features) for m in linear] == [
         (SIDES[distortion] ** 2, units),
@@ -188,7 +194,7 @@ def test_global_pooling_forgets_the_place():
 @pytest.mark.parametrize("model", TRANSFORMERS)
 def test_transformer_starts_as_a_window_in_the_middle(model, distortion):
     """The classifier sees 28x28 pixels: on R, P and E the whole image."""
-    network, images = build(model, distortion).eval(), images_for(distortion)
+    network, images = table_network(model, distortion).eval(), images_for(distortion)
     seen, theta = network.straighten(images)
     expected = images
     if distortion in ("RTS", "TC"):
@@ -207,7 +213,7 @@ def test_transformer_starts_as_a_window_in_the_middle(model, distortion):
 @pytest.mark.parametrize("kind", KINDS)
 def test_transform_is_the_one_in_the_name(kind, transform, distortion):
     network, images = (
-        build(f"st-{kind}-{transform}", distortion),
+        table_network(f"st-{kind}-{transform}", distortion),
         images_for(distortion),
     )
     bias = last_layer(network).bias
@@ -232,7 +238,7 @@ def test_transform_is_the_one_in_the_name(kind, transform, distortion):
 @pytest.mark.parametrize("kind", KINDS)
 def test_localisation_sees_half_the_size(kind):
     """Detail that a 2x2 average loses does not move theta; the average does."""
-    network, images = build(f"st-{kind}-affine", "R").eval(), images_for("R")
+    network, images = table_network(f"st-{kind}-affine", "R").eval(), images_for("R")
     nn.init.normal_(last_layer(network).weight)
     detail = torch.tensor([[0.2, -0.2], [-0.2, 0.2]]).repeat(14, 14)
     theta = network.straighten(images)[1]
@@ -244,7 +250,7 @@ def test_localisation_sees_half_the_size(kind):
 @pytest.mark.parametrize("model", TRANSFORMERS)
 def test_gradients_reach_every_weight(model):
     """At the start only the localisation net's last layer learns, then all of it."""
-    network, images = build(model, "R"), images_for("R", 8)
+    network, images = table_network(model, "R"), images_for("R", 8)
     loss = F.cross_entropy(network(images), torch.arange(8))
     loss.backward()
     last = last_layer(network)
@@ -308,10 +314,10 @@ def test_bfloat16_computes_in_half_and_gives_back_whole():
 
 
 @pytest.mark.usefixtures("able")
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", TABLE_MODELS)
 def test_where_numbers_are_short(model):
     """Convolutions compute in bfloat16; theta, grid and sampler never do."""
-    network, dtypes = build(model, "RTS"), {}
+    network, dtypes = table_network(model, "RTS"), {}
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             kind = "theta" if name.endswith("last") else type(module)
@@ -339,4 +345,4 @@ def test_where_numbers_are_short(model):
 )
 def test_unknown_names_are_refused(model, distortion, message):
     with pytest.raises(ValueError, match=message):
-        build(model, distortion)
+        table_network(model, distortion)

@@ -150,7 +150,7 @@ def test_the_site_offers_the_pdf_if_it_was_made(tmp_path: Path) -> None:
     }
     command = [sys.executable, "-m", "sphinx", "-C", source, site]
     command += [f"-D{name}={value}" for name, value in settings.items()]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tools")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "site")}
     for made in (False, True, False):
         pdf.parent.mkdir(parents=True, exist_ok=True)
         if made:

@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 from skimage.data import chelsea
 
-from stn_tutorial import sign_runs, signs
-from stn_tutorial.networks import build
+from stn_tutorial import signs
+from stn_tutorial.experiments import traffic_signs
+from stn_tutorial.networks import table_network
 from stn_tutorial.training import Recipe
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
@@ -144,7 +145,7 @@ def test_a_record_is_whole_and_follows_the_protocol(name):
     assert record["test_images"] == 4 * 10_000
     wrong = record["error"] / 100 * record["test_images"]
     assert wrong == pytest.approx(round(wrong), abs=1e-6)
-    network = build(model, distortion)
+    network = table_network(model, distortion)
     assert record["weights"] == sum(p.numel() for p in network.parameters())
     assert record["weights"] <= 400_000
     assert record["curve"]["images"][-1] == record["images_seen"]
@@ -215,7 +216,7 @@ def test_the_kept_weights_make_the_recorded_picture():
             "distortion": "RTS",
         }
     assert KEPT.stat().st_size < 1_000_000
-    network = build("st-cnn-affine", "RTS").eval()
+    network = table_network("st-cnn-affine", "RTS").eval()
     network.load_state_dict(load_file(KEPT))
     pixels = np.array(Image.open(TABLE / "mnist-st-cnn-affine-RTS-seed0.png"))
     above, below = pixels.reshape(2, 42, 12, 42).transpose(0, 2, 1, 3)
@@ -460,16 +461,16 @@ def test_a_record_of_signs_is_whole_and_follows_the_protocol(name):
     assert record["test_images"] == 12_630
     wrong = record["error"] / 100 * 12_630
     assert wrong == pytest.approx(round(wrong), abs=1e-6)
-    assert record["recipe"] == asdict(sign_runs.recipe())
+    assert record["recipe"] == asdict(traffic_signs.recipe())
     assert record["images_seen"] == record["curve"]["images"][-1] == 400_000
-    weights = sum(p.numel() for p in signs.build(model).parameters())
+    weights = sum(p.numel() for p in signs.sign_network(model).parameters())
     assert record["weights"] == weights < 20_000_000 / 4
     assert {len(values) for values in record["curve"].values()} == {16}
     assert ("theta" in record) == (not model.startswith("cnn"))
 
 
 def test_every_network_for_signs_has_three_seeds():
-    wanted = {f"gtsrb-{m}-seed{seed}" for m in signs.MODELS for seed in range(3)}
+    wanted = {f"gtsrb-{m}-seed{seed}" for m in signs.SIGN_MODELS for seed in range(3)}
     assert set(SIGNS) == wanted
 
 
@@ -485,7 +486,7 @@ def sign_reader():
     assert path.stat().st_size < 4_000_000
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"data": "gtsrb", "model": "st-cnn-small"}
-    network = signs.build("st-cnn-small").eval()
+    network = signs.sign_network("st-cnn-small").eval()
     network.load_state_dict(load_file(path))
     return network
 
@@ -516,7 +517,7 @@ def test_the_shown_mistakes_are_mistakes(sign_reader):
 
 
 def test_the_report_in_chapter_7_is_what_is_on_record():
-    assert sign_runs.report(RECORDED / "gtsrb") in printed(chapter("07"))
+    assert traffic_signs.report_signs(RECORDED / "gtsrb") in printed(chapter("07"))
 
 
 def test_the_prose_of_chapter_7_gives_no_other_numbers():

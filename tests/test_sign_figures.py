@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from stn_tutorial import records
 from stn_tutorial.affine import compose, scaling, translation
+from stn_tutorial.experiments import records
+from stn_tutorial.experiments.traffic_signs import PUBLISHED
 from stn_tutorial.sign_figures import (
     draw_window,
     film,
@@ -18,7 +19,6 @@ from stn_tutorial.sign_figures import (
     show_places,
     show_windows,
 )
-from stn_tutorial.sign_runs import PUBLISHED
 
 
 @pytest.fixture(autouse=True)

@@ -10,15 +10,15 @@ from torch.testing import assert_close
 from stn_tutorial import signs
 from stn_tutorial.affine import compose, identity, rotation, scaling, translation
 from stn_tutorial.signs import (
-    MODELS,
+    SIGN_MODELS,
     augment,
-    build,
     find_windows,
     overlap,
     read_windows,
+    sign_network,
 )
 
-WITH = [model for model in MODELS if model.startswith("st")]
+WITH = [model for model in SIGN_MODELS if model.startswith("st")]
 
 
 def generator(seed=0):
@@ -33,7 +33,7 @@ def images():
 
 
 def weights(model):
-    return sum(parameter.numel() for parameter in build(model).parameters())
+    return sum(parameter.numel() for parameter in sign_network(model).parameters())
 
 
 # The networks
@@ -43,16 +43,16 @@ def weights(model):
     ("size", "kinds", "wanted"), [("small", 4, 0.35e6), ("large", 2, 1.2e6)]
 )
 def test_models_of_a_size_have_equally_many_weights(size, kinds, wanted):
-    counts = [weights(model) for model in MODELS if model.endswith(size)]
+    counts = [weights(model) for model in SIGN_MODELS if model.endswith(size)]
     assert len(counts) == kinds
     assert max(counts) < 1.02 * min(counts)
     assert counts == pytest.approx([wanted] * kinds, rel=0.03)
 
 
 @pytest.mark.parametrize("classes", [43, 12])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SIGN_MODELS)
 def test_there_is_a_score_for_each_class(model, classes, images):
-    scores = build(model, classes).eval()(images)
+    scores = sign_network(model, classes).eval()(images)
     assert scores.shape == (3, classes)
     assert scores.dtype == torch.float32
     assert not torch.allclose(scores[0], scores[1])
@@ -60,23 +60,23 @@ def test_there_is_a_score_for_each_class(model, classes, images):
 
 @pytest.mark.parametrize("model", WITH)
 def test_the_first_transformer_starts_as_the_identity(model, images):
-    straight, theta = build(model).eval().straighten(images)
+    straight, theta = sign_network(model).eval().straighten(images)
     assert_close(theta, identity().expand(3, 2, 3))
     assert_close(straight, images, atol=1e-5, rtol=0)
 
 
 def test_the_second_transformer_starts_as_the_identity(images):
-    early, second, late = build("st2-cnn-small").eval().classifier
+    early, second, late = sign_network("st2-cnn-small").eval().classifier
     maps = early(images)
     assert maps.shape == (3, 32, 24, 24)
     assert_close(second(maps), maps, atol=1e-4, rtol=0)
     assert_close(late(second(maps)), late(maps), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SIGN_MODELS)
 def test_the_loss_reaches_every_weight(model, images):
     """Once the localisation nets' last layers have left zero."""
-    network = build(model)
+    network = sign_network(model)
     named = dict(network.named_parameters())
     for name, parameter in named.items():
         if name.endswith("last.weight"):
@@ -90,7 +90,7 @@ def test_the_loss_reaches_every_weight(model, images):
 
 
 def test_the_control_sees_the_middle_of_every_image(images):
-    network = build("crop-cnn-small").eval()
+    network = sign_network("crop-cnn-small").eval()
     middle, theta = network.straighten(images)
     assert_close(theta, scaling(0.75).expand(3, 2, 3))
     inner = F.interpolate(images[:, :, 6:42, 6:42], (48, 48), mode="bilinear")
@@ -100,7 +100,7 @@ def test_the_control_sees_the_middle_of_every_image(images):
 
 
 def test_outside_the_image_its_border_goes_on():
-    network = build("st-cnn-small").eval()
+    network = sign_network("st-cnn-small").eval()
     with torch.no_grad():
         network.transformer.localisation[1].last.bias[2] = 2.0  # one width to the right
     image = torch.rand(1, 3, 48, 48, generator=generator())
@@ -110,7 +110,7 @@ def test_outside_the_image_its_border_goes_on():
 
 def test_an_unknown_model_is_refused():
     with pytest.raises(ValueError, match=r"cnn-small.*but got: 'resnet'"):
-        build("resnet")
+        sign_network("resnet")
 
 
 # How the images vary
@@ -206,7 +206,7 @@ def test_windows_and_boxes_of_other_shapes_are_refused(theta, boxes):
 
 def test_windows_are_what_the_transformer_looks_through(images):
     """The package's two halves make what the network itself makes."""
-    network = build("st-cnn-small").eval()
+    network = sign_network("st-cnn-small").eval()
     with torch.no_grad():
         network.transformer.localisation[1].last.weight.normal_(std=0.1)
         straight, theta = network.straighten(images)

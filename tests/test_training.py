@@ -20,7 +20,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from stn_tutorial import training
-from stn_tutorial.digits import distort, load_digits
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.distortions import distort
 from stn_tutorial.networks import Network, compact_cnn, fcn
 from stn_tutorial.training import (
     Recipe,

@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 from traitlets import TraitError
 
 from stn_tutorial import affine, interpolation, networks, pooling, training, widgets
-from stn_tutorial.digits import distort, load_digits, uniform
-from stn_tutorial.figures import cat_photo
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.data.photos import cat_photo
+from stn_tutorial.distortions import distort, uniform
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.widgets import draw_and_straighten, inside_transformer, pool_it
 from stn_tutorial.widgets._figure import HERE, javascript

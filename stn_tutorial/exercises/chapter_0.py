@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
 from stn_tutorial.affine import rotation, scaling, translation
-from stn_tutorial.digits import load_digits
+from stn_tutorial.data.digits import load_digits
 from stn_tutorial.exercises import Exercise
 from stn_tutorial.interpolation import blur, warp
 

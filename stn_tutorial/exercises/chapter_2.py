@@ -17,8 +17,8 @@ from stn_tutorial.affine import (
     scaling,
     translation,
 )
+from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.exercises import Exercise, difference
-from stn_tutorial.figures import cat_photo
 from stn_tutorial.interpolation import unnormalise, warp
 
 Kernel = Callable[[Tensor], Tensor]

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from stn_tutorial.affine import identity, rotation
-from stn_tutorial.digits import load_digits
+from stn_tutorial.data.digits import load_digits
 from stn_tutorial.exercises import Exercise, kind, show
 from stn_tutorial.interpolation import warp
 
 # 4.1: a window that never leaves the image
 
 
-def look(answer: Callable, numbers: Tensor) -> Tensor:
+def call_with_copy(answer: Callable, numbers: Tensor) -> Tensor:
     return answer(numbers.clone())  # no leaf, like what a net puts out
 
 
@@ -153,7 +153,10 @@ def judge_names(names: list[str]) -> str:
 
 EXERCISES = {
     "4.1": Exercise(
-        asks="attention(numbers)", cases=net_outputs, apply=look, judge=judge_window
+        asks="attention(numbers)",
+        cases=net_outputs,
+        apply=call_with_copy,
+        judge=judge_window,
     ),
     "4.2": Exercise(
         asks="best_of_four(source, target, theta)",

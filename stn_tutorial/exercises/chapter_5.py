@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_tutorial.affine import identity, rotation
-from stn_tutorial.digits import distort, load_digits
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.distortions import distort
 from stn_tutorial.exercises import Exercise, difference, kind
 from stn_tutorial.networks import Network, fcn
 from stn_tutorial.training import error_rate
@@ -40,7 +41,7 @@ def transforms(network: nn.Module, images: Tensor) -> Tensor:
 # 5.1: a grid that stays where it is
 
 
-def look(answer: object, distortion: str) -> object:
+def theta_and_error(answer: object, distortion: str) -> object:
     network = as_network(answer)
     if not isinstance(network, nn.Module):
         return network
@@ -143,7 +144,7 @@ EXERCISES = {
     "5.1": Exercise(
         asks="the trained network",
         cases=lambda: [{"distortion": "RTS"}],
-        apply=look,
+        apply=theta_and_error,
         judge=judge_still,
     ),
     "5.2": Exercise(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stn_tutorial.affine import scaling
-from stn_tutorial.drawn_signs import draw_signs
+from stn_tutorial.data.drawn_signs import draw_signs
 from stn_tutorial.exercises import Exercise, kind
 
 # 7.1: the overlap of two rectangles
@@ -80,7 +80,7 @@ def windows_and_boxes() -> list[dict[str, Tensor]]:
 BODY = [(16, 3, 5, 5), (16,), (32, 16, 5, 5), (32,), (32, 1152), (32,)]
 
 
-def look(answer: Callable | nn.Module, images: Tensor) -> object:
+def scores_and_shapes(answer: Callable | nn.Module, images: Tensor) -> object:
     """Of a network the scores, and the shape of every parameter."""
     network = answer if isinstance(answer, nn.Module) else answer()
     if not isinstance(network, nn.Module):
@@ -188,7 +188,7 @@ EXERCISES = {
     "7.2": Exercise(
         asks="alone()",
         cases=lambda: [{"images": draw_signs(5, torch.Generator().manual_seed(0))[0]}],
-        apply=look,
+        apply=scores_and_shapes,
         judge=judge_alone,
     ),
     "7.3": Exercise(

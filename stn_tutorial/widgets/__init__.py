@@ -1,17 +1,28 @@
-"""Figures that readers can touch; each also has a still picture."""
+"""Figures that readers can touch; each also has a still picture.
 
-from stn_tutorial.widgets.affine_playground import AffinePlayground
-from stn_tutorial.widgets.draw_and_straighten import DrawAndStraighten
-from stn_tutorial.widgets.inside_transformer import InsideTransformer
-from stn_tutorial.widgets.pool_it import PoolIt
-from stn_tutorial.widgets.sample_lens import SampleLens
-from stn_tutorial.widgets.watch_it_learn import WatchItLearn
+Each figure's module is loaded when the figure is first asked for.
+"""
 
-__all__ = [
-    "AffinePlayground",
-    "DrawAndStraighten",
-    "InsideTransformer",
-    "PoolIt",
-    "SampleLens",
-    "WatchItLearn",
-]
+from importlib import import_module
+
+FIGURES = {
+    "AffinePlayground": "affine_playground",
+    "DrawAndStraighten": "draw_and_straighten",
+    "InsideTransformer": "inside_transformer",
+    "PoolIt": "pool_it",
+    "SampleLens": "sample_lens",
+    "WatchItLearn": "watch_it_learn",
+}
+__all__ = list(FIGURES)
+
+
+def __getattr__(name: str) -> object:
+    """Load a figure's module when its name is used."""
+    if name not in FIGURES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{FIGURES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Name the figures, loaded or not."""
+    return sorted([*globals(), *FIGURES])

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 import traitlets
 from matplotlib.figure import Figure
 
-from stn_tutorial.digits import load_digits
-from stn_tutorial.figures import cat_photo, show_warp
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.data.photos import cat_photo
+from stn_tutorial.figures import show_warp
 from stn_tutorial.widgets._figure import TouchableFigure, javascript, to_bytes
 
 

@@ -2,38 +2,22 @@
 
 import matplotlib.pyplot as plt
 import torch
-import torch.nn.functional as F
 import traitlets
 from matplotlib.figure import Figure
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from stn_tutorial.affine import affine_grid, compose, identity, rotation, translation
-from stn_tutorial.digits import load_digits
+from stn_tutorial.affine import affine_grid, compose, rotation, translation
+from stn_tutorial.data.digits import load_digits
 from stn_tutorial.figures import GREY, INPUT, OUTPUT, draw_grid, show_image
+from stn_tutorial.files import RECORDED
 from stn_tutorial.interpolation import warp
-from stn_tutorial.networks import Network, compact_cnn
-from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
-from stn_tutorial.widgets._figure import HERE, TouchableFigure, javascript, to_bytes
+from stn_tutorial.networks import Network, drawing_network
+from stn_tutorial.widgets._figure import TouchableFigure, javascript, to_bytes
 
-WEIGHTS = HERE / "drawing_net.safetensors"  # float16; tools/train_drawing_net.py
+WEIGHTS = RECORDED / "drawing-net.safetensors"  # in float16
 RANGES = {"angle": (-90, 90), "scale": (0.5, 1.5), "x": (-10, 10), "y": (-10, 10)}
 READY = (17, 9, 11, 15)  # of the bundled test digits: a 3, a 7, a 2, a 6
-
-
-def drawing_network() -> Network:
-    """The figure's network, untrained: a small ST-CNN for RTS images (N, 1, 42, 42).
-
-    Used in chapter 6.
-    """
-    start = identity()[0] * 28 / 42
-    localisation = LocalisationNet((1, 21, 21), (8, 16), (20,), start)
-    transformer = SpatialTransformer(
-        nn.Sequential(nn.AvgPool2d(2), localisation),
-        out_size=(56, 56),
-        sampler=F.grid_sample,
-    )
-    return Network(compact_cnn((8, 16, 24, 32, 32)), transformer, pool=2)
 
 
 def trained_network() -> Network:

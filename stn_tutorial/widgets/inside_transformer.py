@@ -17,7 +17,7 @@ from stn_tutorial.affine import (
     scaling,
     translation,
 )
-from stn_tutorial.digits import load_digits
+from stn_tutorial.data.digits import load_digits
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.widgets._figure import TouchableFigure, javascript
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from stn_tutorial.affine import compose, rotation, translation
-from stn_tutorial.digits import load_digits
+from stn_tutorial.data.digits import load_digits
 from stn_tutorial.figures import GREY, GRID, INPUT, show_image
 from stn_tutorial.interpolation import warp
 from stn_tutorial.pooling import (

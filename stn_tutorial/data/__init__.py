@@ -1,0 +1,1 @@
+"""Where the book's images come from: bundled, drawn, or downloaded and checked."""

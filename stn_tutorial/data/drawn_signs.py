@@ -1,0 +1,315 @@
+"""Drawn traffic signs on real photographs: a small data set without a download.
+
+The signs follow German ones in shape, colour and symbol, but no camera saw them:
+matplotlib draws them, and chance gives each a place, a size, a slant and a light.
+"""
+
+import matplotlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
+from skimage import data
+from torch import Tensor
+
+from stn_tutorial.affine import homogeneous, rotation, translation
+from stn_tutorial.distortions import uniform
+from stn_tutorial.warps import CORNERS, projective_from_corners, projective_grid
+
+# These come with scikit-image itself, and are CC0 or in the public domain.
+PHOTOS = (
+    "astronaut",
+    "brick",
+    "camera",
+    "chelsea",
+    "coffee",
+    "grass",
+    "gravel",
+    "rocket",
+)
+
+
+def shape(corners: int, turn: float = 0, rounding: float = 0.15) -> np.ndarray:
+    """A regular polygon with round corners, within the circle of radius 1.
+
+    Args:
+        corners: how many; a divisor of 120.
+        turn: direction of the first corner, in degrees clockwise from the top.
+        rounding: radius of the corners; 1 makes a circle.
+
+    Returns:
+        points (x, y), y pointing down, shape (120, 2).
+
+    Used in chapter 7.
+    """
+    corner = turn + np.arange(corners)[:, None] * 360 / corners
+    arc = corner + np.linspace(-180, 180, 120 // corners) / corners
+    inner, outer = (
+        np.stack([np.sin(angle), -np.cos(angle)], axis=2)
+        for angle in (np.deg2rad(corner), np.deg2rad(arc))
+    )
+    return ((1 - rounding) * inner + rounding * outer).reshape(-1, 2)
+
+
+def text(characters: str, width: float, height: float) -> Path:
+    """Bold characters, stretched to fill a box around (0, 0), y pointing down.
+
+    Used in chapter 7.
+    """
+    font = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf"
+    path = TextPath((0, 0), characters, prop=FontProperties(fname=font))
+    box = path.get_extents()
+    move = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2)
+    return path.transformed(move.scale(width / box.width, -height / box.height))
+
+
+RED, BLUE, YELLOW = "#c1121c", "#005b9c", "#f7b500"
+CIRCLE, OCTAGON = shape(1, rounding=1), shape(8, 22.5, 0.05)
+UP, DOWN, DIAMOND = shape(3), shape(3, 180), shape(4, rounding=0.12)
+BAR = np.array([(-0.7, -0.17), (0.7, -0.17), (0.7, 0.17), (-0.7, 0.17)])
+# Two arrows to the left, as a row of x above a row of y, and their mirror images.
+TURN_LEFT = np.transpose(
+    [
+        (0.5, 0.5, -0.08, -0.08, -0.72, -0.08, -0.08, 0.2, 0.2),
+        (0.62, -0.34, -0.34, -0.62, -0.19, 0.24, -0.04, -0.04, 0.62),
+    ]
+)
+CURVE_LEFT = np.transpose(
+    [
+        (0.24, 0.24, 0.08, 0.17, -0.22, -0.17, -0.08, 0.05, 0.05),
+        (0.34, -0.06, -0.22, -0.31, -0.35, 0.03, -0.06, 0.07, 0.34),
+    ]
+)
+TURN_RIGHT, CURVE_RIGHT = TURN_LEFT * [-1, 1], CURVE_LEFT * [-1, 1]
+
+LIMIT = [(CIRCLE, RED), (0.8 * CIRCLE, "white")]
+WARNING = [(UP, RED), (0.76 * UP, "white")]
+ORDER = [(CIRCLE, "white"), (0.95 * CIRCLE, BLUE)]
+# What is painted, one thing upon the other; the first is the outline of the sign.
+SIGNS = {
+    "speed limit 30": [*LIMIT, (text("30", 1.16, 0.72), "black")],
+    "speed limit 50": [*LIMIT, (text("50", 1.16, 0.72), "black")],
+    "speed limit 80": [*LIMIT, (text("80", 1.16, 0.72), "black")],
+    "no entry": [(CIRCLE, "white"), (0.95 * CIRCLE, RED), (BAR, "white")],
+    "stop": [
+        (OCTAGON, "white"),
+        (0.94 * OCTAGON, RED),
+        (text("STOP", 1.5, 0.6), "white"),
+    ],
+    "give way": [(DOWN, RED), (0.62 * DOWN, "white")],
+    "priority road": [
+        (DIAMOND, "black"),
+        (0.96 * DIAMOND, "white"),
+        (0.66 * DIAMOND, "black"),
+        (0.62 * DIAMOND, YELLOW),
+    ],
+    "danger": [*WARNING, (text("!", 0.18, 0.7), "black")],
+    "curve left": [*WARNING, (CURVE_LEFT, "black")],
+    "curve right": [*WARNING, (CURVE_RIGHT, "black")],
+    "turn left": [*ORDER, (TURN_LEFT, "white")],
+    "turn right": [*ORDER, (TURN_RIGHT, "white")],
+}
+NAMES = tuple(SIGNS)
+
+
+def fit(outline: np.ndarray) -> Affine2D:
+    """Move the box of a sign to (0, 0), and make its longer side 2.
+
+    Used in chapter 7.
+    """
+    low, high = outline.min(0), outline.max(0)
+    return Affine2D().translate(*-(low + high) / 2).scale(2 / (high - low).max())
+
+
+def outlines() -> Tensor:
+    """Points (x, y) around each sign in its template, normalised, (K, 120, 2).
+
+    Used in chapter 7.
+    """
+    shapes = [painted[0][0] for painted in SIGNS.values()]
+    points = np.stack([fit(points).transform(points) for points in shapes])
+    return torch.tensor(points, dtype=torch.get_default_dtype())
+
+
+def templates() -> Tensor:
+    """Every sign, seen straight on, and as large as fits.
+
+    Returns:
+        red, green, blue and alpha in [0, 1], shape (K, 4, 96, 96), in the order of
+        ``NAMES``. Alpha is 1 on the sign, and 0 around it.
+
+    Used in chapter 7.
+    """
+    images = []
+    for painted in SIGNS.values():
+        figure = Figure(figsize=(1, 1), dpi=96, facecolor="none")
+        canvas = FigureCanvasAgg(figure)
+        to_pixels = fit(painted[0][0]).scale(48, -48).translate(48, 48)
+        for path, colour in painted:
+            path = path if isinstance(path, Path) else Path(path)
+            look = {"color": colour, "linewidth": 0}
+            figure.add_artist(PathPatch(path, transform=to_pixels, **look))
+        canvas.draw()
+        images.append(torch.tensor(np.asarray(canvas.buffer_rgba())))
+    return torch.stack(images).permute(0, 3, 1, 2) / 255
+
+
+def places(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Put each sign somewhere in its image, as a camera might see it.
+
+    All is drawn evenly: the span of the sign, 25% to 70% of the width of the image;
+    its tilt, -15 to 15 degrees; the slant, which moves each corner of its template by
+    up to 8% of half the span in x and in y; and the place, with all of the sign
+    in the image.
+
+    Args:
+        labels: which sign each image shows, shape (n,).
+        generator: the source of the random numbers.
+
+    Returns:
+        projective matrices (n, 3, 3) from the template to the image, both in
+        normalised (x, y), and boxes (n, 4) as in :func:`draw_signs`.
+
+    Used in chapter 7.
+    """
+    n = len(labels)
+    span = uniform(0.25, 0.7, n, generator)[:, None, None]
+    tilt = rotation(uniform(-15, 15, n, generator))[:, :, :2]
+    slant = uniform(-0.08, 0.08, 8 * n, generator).view(n, 4, 2)
+    corners = (torch.tensor(CORNERS) + slant) @ (span * tilt.mT)
+    matrices = F.pad(projective_from_corners(corners), (0, 1), value=1).view(n, 3, 3)
+    points = F.pad(outlines(), (0, 1), value=1)[labels] @ matrices.mT
+    points = points[:, :, :2] / points[:, :, 2:]
+    low, high = points.amin(1), points.amax(1)
+    room = 2 - (high - low)
+    shift = room * torch.rand(n, 2, generator=generator) - 1 - low
+    matrices = homogeneous(translation(*shift.T)) @ matrices
+    return matrices, torch.cat([low + shift, high + shift], 1)
+
+
+def put(signs: Tensor, matrices: Tensor) -> Tensor:
+    """Warp each sign to its place in an image of its template's size.
+
+    Each pixel is the mean of four samples, or small signs would lose thin lines.
+
+    Args:
+        signs: templates, shape (n, 4, side, side).
+        matrices: from the template to the image, shape (n, 3, 3).
+
+    Returns:
+        shape (n, 4, side, side), 0 around the signs.
+
+    Used in chapter 7.
+    """
+    n, c, height, width = signs.shape
+    theta = torch.linalg.inv(matrices).flatten(1)
+    theta = theta[:, :8] / theta[:, 8:]
+    grid = projective_grid(theta, (n, c, 2 * height, 2 * width))
+    return F.avg_pool2d(F.grid_sample(signs, grid, align_corners=False), 2)
+
+
+def backgrounds(n: int, side: int, generator: torch.Generator) -> Tensor:
+    """Windows of real photographs, shape (n, 3, side, side).
+
+    A photograph is cut to a square, three times as wide as the window. Which
+    photograph, and where the window stands, in whole pixels, is drawn evenly.
+
+    Source: photographs by NASA (astronaut), SpaceX (rocket), Lav Varshney (camera),
+    Stefan van der Walt (chelsea), Rachel Michetti (coffee) and CC0Textures (brick,
+    grass, gravel), in scikit-image. Used in chapter 7.
+    """
+    photos = []
+    for name in PHOTOS:
+        photo = np.atleast_3d(getattr(data, name)())  # some have no colours
+        short = min(photo.shape[:2])
+        top, left = ((length - short) // 2 for length in photo.shape[:2])
+        square = torch.tensor(photo[top : top + short, left : left + short]) / 255
+        square = square.permute(2, 0, 1)[None].expand(1, 3, short, short)
+        size = (3 * side, 3 * side)
+        photos.append(F.interpolate(square, size, mode="bilinear", antialias=True))
+    windows = torch.cat(photos).unfold(2, side, 1).unfold(3, side, 1)
+    which = torch.randint(len(PHOTOS), (n,), generator=generator)
+    top, left = torch.randint(2 * side + 1, (2, n), generator=generator)
+    return windows[which, :, top, left]
+
+
+def expose(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Photograph each scene in a light of its own: blur, contrast, tint and noise.
+
+    A bell curve blurs the image. It is long and narrow, as by motion, or round, as out
+    of focus, in any direction: its length is 0.3 + u^2 pixels with u even from 0 to
+    1, so few are long, its width even from 0.3 pixels to the length. Then the
+    contrast is 0.5 to 1 times as strong, the darkest value any that leaves room for
+    it, each channel 0.9 to 1.1 times as bright, and the noise normal, of a standard
+    deviation of 0 to 0.03: all drawn evenly.
+
+    Args:
+        images: shape (n, 3, H, W), in [0, 1].
+        generator: the source of the random numbers.
+
+    Returns:
+        shape (n, 3, H, W), in [0, 1].
+
+    Used in chapter 7.
+    """
+    n = len(images)
+
+    def even(low: float, high: float, channels: int = 1) -> Tensor:
+        return uniform(low, high, channels * n, generator).view(n, channels, 1, 1)
+
+    length = 0.3 + even(0, 1) ** 2
+    width = 0.3 + (length - 0.3) * even(0, 1)
+    line = torch.arange(-3.0, 4.0)
+    across = torch.cartesian_prod(line, line) @ rotation(even(0, 180).view(n))[..., :2]
+    across = across / torch.cat([length, width], 3).view(n, 1, 2)
+    kernels = (across.square().sum(2) / -2).softmax(1).view(n, 1, 7, 7)
+    planes = F.pad(images.transpose(0, 1), [3] * 4, "replicate")
+    images = F.conv2d(planes, kernels, groups=n).transpose(0, 1)
+    contrast = even(0.5, 1)
+    images = contrast * images + (1 - contrast) * even(0, 1)
+    images = even(0.9, 1.1, channels=3) * images
+    noise = torch.randn(images.shape, generator=generator)
+    return (images + even(0, 0.03) * noise).clamp(0, 1)
+
+
+def draw_signs(
+    n: int, generator: torch.Generator, side: int = 48
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw n images, with one traffic sign somewhere in each.
+
+    Args:
+        n: how many images. The classes are as even as n allows, in random order.
+        generator: the source of the random numbers.
+        side: pixels a side of an image.
+
+    Returns:
+        images (n, 3, side, side) in [0, 1], labels (n,), indices into ``NAMES``, and
+        boxes (n, 4): the left, top, right and bottom edge of the sign, normalised; -1
+        and 1 are the outer edges of the image (``align_corners=False``).
+
+    Raises:
+        ValueError: n is below 1, or side below 16, where a small sign would
+            span less than 4 pixels.
+
+    Used in chapter 7.
+    """
+    if n < 1:
+        raise ValueError(f"expected n to be at least 1 image, but got {n}")
+    if side < 16:
+        raise ValueError(f"expected side to be at least 16 pixels, but got {side}")
+    labels = torch.randperm(n, generator=generator) % len(NAMES)
+    matrices, boxes = places(labels, generator)
+    images = backgrounds(n, side, generator)
+    signs = templates()
+    signs[:, :3] *= signs[:, 3:]  # or what is around a sign would tint its edge
+    signs = F.interpolate(signs, size=(side, side), mode="bilinear", antialias=True)
+    for part in torch.arange(n).split(100):  # all at once would need much memory
+        paint, alpha = put(signs[labels[part]], matrices[part]).split([3, 1], dim=1)
+        images[part] = expose(paint + (1 - alpha) * images[part], generator)
+    return images, labels, boxes

@@ -1,0 +1,50 @@
+"""Test a network again, from the weights that its run has left."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from stn_tutorial.data.gtsrb import load_gtsrb
+from stn_tutorial.experiments.records import KEY, new_network
+from stn_tutorial.experiments.table1 import table_test_set
+from stn_tutorial.experiments.traffic_signs import sign_test_set
+from stn_tutorial.networks import table_network
+from stn_tutorial.signs import sign_network
+from stn_tutorial.training import error_rate
+
+
+def evaluate(path: str | Path) -> dict:
+    """Test a network whose weights a run has left, on the test images of its data.
+
+    Returns:
+        what the run's key says of it, and its ``error`` in per cent.
+
+    Raises:
+        ValueError: the file does not hold such weights.
+    """
+    torch.set_num_threads(1)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"expected {path} to hold weights: {error}") from error
+    key = {k: metadata[k] for k in KEY[:3] if k in metadata}
+    if len(key) < (2 if metadata.get("data") == "gtsrb" else 3):
+        raise ValueError(
+            f"expected {path} to say which run left these weights, but it does not"
+        )
+    if key["data"] == "gtsrb":
+        network = new_network(sign_network, key["model"], seed=0)
+        test = sign_test_set(load_gtsrb())
+    else:
+        network = new_network(table_network, key["model"], key["distortion"], seed=0)
+        test = table_test_set(key["data"], key["distortion"])
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(
+            f"expected {path} to hold the weights of {key['model']}: {error}"
+        ) from error
+    return key | {"error": error_rate(network, *test)}

@@ -1,0 +1,234 @@
+"""Runs on record: each trains one network, tests it once, and leaves one JSON file."""
+
+import io
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save
+from torch import Tensor
+
+from stn_tutorial.files import write_whole
+from stn_tutorial.networks import Network, multiplies_bfloat16
+from stn_tutorial.training import History, Recipe, error_rate, train
+
+# What names a run, in this order; not every run has a distortion.
+KEY = ("data", "model", "distortion", "seed")
+# What else a report needs of its record.
+RESULT = ("error", "weights", "images_seen", "seconds", "recipe")
+
+
+class Task(NamedTuple):
+    """What a run needs, as :func:`stn_tutorial.training.train` takes it.
+
+    ``test`` holds test images and labels. ``describe`` gets the trained network and
+    the history, and returns what else is to be recorded.
+    """
+
+    network: Network
+    images: Tensor
+    labels: Tensor
+    distortion: str | Callable[..., Tensor]
+    validation: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    watched: Tensor | None = None
+    describe: Callable[[Network, History], dict] | None = None
+
+
+def new_network(build: Callable[..., Network], *names: str, seed: int) -> Network:
+    """An untrained network, ``build(*names)``; the seed alone decides its weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(*names)
+    return network.to(memory_format=torch.channels_last)
+
+
+def run_name(key: dict) -> str:
+    """What the files of a run are called, without their endings."""
+    return "-".join(str(key[k]) for k in KEY[:3] if k in key) + f"-seed{key['seed']}"
+
+
+def run(
+    out: str | Path,
+    key: dict,
+    recipe: Recipe,
+    prepare: Callable[[], Task],
+    device: str = "cpu",
+) -> dict:
+    """Train one network, test it once, and put the run on record.
+
+    A run that is on record is not trained again; one that was interrupted goes on from
+    its last checkpoint. In ``out`` it leaves ``NAME.json``, ``NAME.png`` for seed 0
+    of a network with a transformer (test images above what the classifier saw of them),
+    and ``weights/NAME.safetensors``. The JSON file comes last. PyTorch is left with one
+    thread, which is quickest for such small networks.
+
+    Args:
+        out: folder of the records.
+        key: the fields of ``KEY`` that name the run.
+        recipe: how to train.
+        prepare: makes the network and loads the data; not called for a run on record.
+        device: where to train, "cpu" or "cuda".
+
+    Returns:
+        the record, as in the JSON file.
+
+    Raises:
+        ValueError: the run on record, or its checkpoint, had another recipe; or the
+            file of the record cannot be read.
+    """
+    out, name = Path(out), run_name(key)
+    checkpoint = out / "checkpoints" / f"{name}.safetensors"
+    if (out / f"{name}.json").exists():
+        record = read(out / f"{name}.json")
+        if record["recipe"] != asdict(recipe):
+            raise ValueError(
+                f"expected {out / name}.json to have the recipe {asdict(recipe)}, but "
+                f"it has {record['recipe']}; remove it, or name another --out"
+            )
+        _remove(checkpoint)
+        return record
+    torch.set_num_threads(1)
+    task = prepare()
+    network = task.network.to(device)
+    history = train(
+        network,
+        task.images,
+        task.labels,
+        task.distortion,
+        recipe,
+        validation=task.validation,
+        seed=key["seed"],
+        watched=task.watched,
+        checkpoint=checkpoint,
+    )
+    record = {
+        **key,
+        "error": error_rate(network, *task.test),
+        "test_images": len(task.test[1]),
+        "weights": sum(p.numel() for p in network.parameters()),
+        "images_seen": history.images[-1],
+        "seconds": round(history.seconds[-1], 1),
+        "recipe": asdict(recipe),
+        "curve": {
+            "images": history.images,
+            "loss": rounded(history.loss),
+            "validation_error": rounded(history.error),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "stn-tutorial": version("stn-tutorial"),
+        },
+        "device": device,
+        "bfloat16": multiplies_bfloat16(device),
+    }
+    if task.describe:
+        record |= task.describe(network, history)
+    if task.watched is not None and key["seed"] == 0:
+        write_whole(out / f"{name}.png", picture(task.watched, history.warped[-1]))
+    weights = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
+    metadata = {k: key[k] for k in KEY[:3] if k in key}
+    write_whole(out / "weights" / f"{name}.safetensors", save(weights, metadata))
+    write_whole(out / f"{name}.json", to_json(record))
+    _remove(checkpoint)
+    return record
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint, and what a process has left that was killed as it saved.
+
+    A part that is younger than a minute may be one that another process is writing.
+    """
+    checkpoint.unlink(missing_ok=True)
+    for part in checkpoint.parent.glob(f"{checkpoint.name}.*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > 60:
+                part.unlink()
+
+
+def rounded(numbers: Tensor | Sequence[float]) -> list:
+    """Numbers as a record keeps them: to four digits after the point."""
+    return torch.as_tensor(numbers, dtype=torch.double).round(decimals=4).tolist()
+
+
+def to_json(record: dict) -> bytes:
+    """A record as the content of its file: one field a line."""
+    lines = (
+        f" {json.dumps(key)}: {json.dumps(record[key], allow_nan=False)}"
+        for key in record
+    )
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def read(path: Path) -> dict:
+    """A record from its file; a ValueError if it is none, or not the named one."""
+    try:
+        record = json.loads(path.read_bytes())
+        found = run_name(record)
+        if missing := [field for field in RESULT if field not in record]:
+            found += f" without {', '.join(missing)}"
+    except (ValueError, KeyError, TypeError) as error:
+        found = repr(error)
+    if found != path.stem:
+        raise ValueError(
+            f"expected {path} to hold the record of {path.stem}, but found {found}"
+        )
+    return record
+
+
+def picture(above: Tensor, below: Tensor) -> bytes:
+    """Two rows of images (N, C, H, W) and (N, C, h, w) as a PNG, grey or RGB."""
+    side = max(above.shape[-1], below.shape[-1])
+    rows = []
+    for images in (above, below):
+        gap = side - images.shape[-1]
+        padded = F.pad(images, (gap // 2, gap - gap // 2) * 2)
+        rows.append(padded.permute(2, 0, 3, 1).flatten(1, 2))
+    pixels = (255 * torch.cat(rows)).round().clamp(0, 255).byte().squeeze(2).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def summary(out: str | Path) -> list[dict]:
+    """One entry for each set of runs that differ in nothing but the seed.
+
+    Each has the runs' data, model and distortion, their ``errors`` in the order of the
+    seeds (test error in %), ``weights``, ``images_seen``, and mean ``seconds``.
+
+    Raises:
+        ValueError: a file is no record, or the runs of a set differ in their recipe.
+    """
+    cells: dict[tuple, list[dict]] = {}
+    for path in sorted(Path(out).glob("*.json")):
+        record = read(path)
+        key = tuple((k, record[k]) for k in KEY[:3] if k in record)
+        cells.setdefault(key, []).append(record)
+    for key, runs in cells.items():
+        runs.sort(key=lambda run: run["seed"])
+        if any(run["recipe"] != runs[0]["recipe"] for run in runs):
+            raise ValueError(
+                f"expected one recipe in all runs of {'-'.join(dict(key).values())} in "
+                f"{out}, but found {[run['recipe'] for run in runs]}"
+            )
+    return [
+        {
+            **dict(key),
+            "errors": [run["error"] for run in runs],
+            "weights": runs[0]["weights"],
+            "images_seen": runs[0]["images_seen"],
+            "seconds": round(mean(run["seconds"] for run in runs), 1),
+        }
+        for key, runs in cells.items()
+    ]

@@ -1,0 +1,209 @@
+"""Train the paper's table again, cell by cell, and keep every run on record."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stn_tutorial.data.digits import Digits, load_digits
+from stn_tutorial.data.mnist import load_mnist
+from stn_tutorial.distortions import DISTORTIONS, distort
+from stn_tutorial.experiments.jobs import Job
+from stn_tutorial.experiments.records import (
+    KEY,
+    Task,
+    new_network,
+    rounded,
+    run,
+    run_name,
+    summary,
+)
+from stn_tutorial.networks import TABLE_MODELS, Network, table_network
+from stn_tutorial.training import History, Recipe
+
+# Table 1, and the 60x60 translated and cluttered digits (TC): test error in per cent.
+PAPER = {
+    "fcn": {"R": 2.1, "RTS": 5.2, "P": 3.1, "E": 3.2, "TC": 13.2},
+    "cnn": {"R": 1.2, "RTS": 0.8, "P": 1.5, "E": 1.4, "TC": 3.5},
+    "st-fcn-affine": {"R": 1.2, "RTS": 0.8, "P": 1.5, "E": 2.7, "TC": 2.0},
+    "st-fcn-projective": {"R": 1.3, "RTS": 0.9, "P": 1.4, "E": 2.6},
+    "st-fcn-tps": {"R": 1.1, "RTS": 0.8, "P": 1.4, "E": 2.4},
+    "st-cnn-affine": {"R": 0.7, "RTS": 0.5, "P": 0.8, "E": 1.2, "TC": 1.7},
+    "st-cnn-projective": {"R": 0.8, "RTS": 0.6, "P": 0.8, "E": 1.3},
+    "st-cnn-tps": {"R": 0.7, "RTS": 0.5, "P": 0.8, "E": 1.1},
+}
+PAPER_IMAGES = 38_400_000  # 150,000 steps of 256
+
+# How many training images, the last ones, measure the error while we choose and train.
+VALIDATION = {"mnist": 5_000, "digits": 200}
+# How often each test image is distorted anew.
+DRAWS = {"mnist": 4, "digits": 10}
+WATCHED = 12  # test images that a record shows straightened
+
+
+def table_recipe(data: str, model: str, images: int | None = None) -> Recipe:
+    """How the table trains a network; chosen on validation images.
+
+    Args:
+        data: "mnist" or "digits".
+        model: one of ``TABLE_MODELS`` in :mod:`stn_tutorial.networks`.
+        images: train on so many images instead, to try things out.
+    """
+    if images is None:
+        many = 3_840_000 if "fcn" in model else 1_536_000
+        images = many if data == "mnist" else 200_000
+    return Recipe(images)
+
+
+def load_by_name(data: str) -> Digits:
+    """The undistorted digits by name, "mnist" or "digits"; else a ValueError."""
+    if data not in DRAWS:
+        raise ValueError(
+            f"expected data to be one of {sorted(DRAWS)}, but got: {data!r}"
+        )
+    return {"mnist": load_mnist, "digits": load_digits}[data]()
+
+
+def distorted(
+    images: Tensor, labels: Tensor, distortion: str, draws: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Every image ``draws`` times, in random ways that are always the same."""
+    generator = torch.Generator().manual_seed(seed)
+    copies = [
+        distort(images, distortion, generator, F.grid_sample) for _ in range(draws)
+    ]
+    return torch.cat(copies), labels.repeat(draws)
+
+
+def table_test_set(data: str, distortion: str) -> tuple[Tensor, Tensor]:
+    """The distorted test images and labels, the same for every network."""
+    digits = load_by_name(data)
+    return distorted(
+        digits.test_images, digits.test_labels, distortion, DRAWS[data], seed=1
+    )
+
+
+def run_cell(
+    data: str,
+    model: str,
+    distortion: str,
+    seed: int,
+    out: str | Path,
+    images: int | None = None,
+    device: str = "cpu",
+) -> dict:
+    """Train one cell with one seed, and put the run on record.
+
+    Args:
+        data: "mnist" or "digits".
+        model: one of ``TABLE_MODELS`` in :mod:`stn_tutorial.networks`.
+        distortion: R, RTS, P, E or TC.
+        seed: of the first weights and of all that is drawn.
+        out: folder of the records.
+        images: train on so many images instead of the recipe's.
+        device: "cpu" or "cuda".
+
+    Returns:
+        the record, as in its file; with a transformer also ``theta``, the transforms
+        of the first test images.
+
+    Used in chapter 6.
+    """
+    key = {"data": data, "model": model, "distortion": distortion, "seed": seed}
+
+    def prepare() -> Task:
+        digits, held = load_by_name(data), VALIDATION[data]
+        x, y = digits.train_images, digits.train_labels
+        test = table_test_set(data, distortion)
+        network = new_network(table_network, model, distortion, seed=seed)
+        task = Task(
+            network,
+            x[:-held],
+            y[:-held],
+            distortion,
+            validation=distorted(x[-held:], y[-held:], distortion, draws=1, seed=2),
+            test=test,
+        )
+        if network.transformer is None:
+            return task
+        return task._replace(watched=test[0][:WATCHED], describe=last_theta)
+
+    return run(out, key, table_recipe(data, model, images), prepare, device)
+
+
+def last_theta(network: Network, history: History) -> dict:
+    """The transforms of the watched images after the training."""
+    return {"theta": rounded(history.theta[-1])}
+
+
+def report_table(out: str | Path) -> str:
+    """The table on record as text, 100 columns wide, the paper's numbers below ours."""
+    entries = [entry for entry in summary(out) if entry["data"] in DRAWS]
+    lines = []
+    for data in sorted({entry["data"] for entry in entries}, reverse=True):
+        cells = {(e["model"], e["distortion"]): e for e in entries if e["data"] == data}
+        lines.append(f"{data}: test error in %, mean ± standard deviation over seeds")
+        lines.append(_line("", DISTORTIONS))
+        for model in TABLE_MODELS:
+            ours, papers = [], []
+            for distortion in DISTORTIONS:
+                errors = cells.get((model, distortion), {}).get("errors", [])
+                spread = f" ± {stdev(errors):.2f}" if len(errors) > 1 else ""
+                ours.append(f"{mean(errors):.2f}{spread}" if errors else "")
+                paper = errors and target(model, distortion)
+                star = "*" if paper and mean(errors) <= paper else " "
+                papers.append(f"{paper} {star}" if paper else "")
+            if any(ours):
+                lines.append(_line(model, ours))
+            if any(papers) and data == "mnist":
+                lines.append(_line("  paper", papers))
+        lines += [*(_verdict(cells) if data == "mnist" else ()), ""]
+    return "\n".join(lines) or f"no run on record in {Path(out).resolve()}"
+
+
+def _line(head: str, cells: Sequence[str]) -> str:
+    return (f"{head:25}" + "".join(f"{cell:>15}" for cell in cells)).rstrip()
+
+
+def target(model: str, distortion: str) -> float | None:
+    """The paper's error in a cell; a compact network is held against the plain one."""
+    return PAPER.get(model.replace("-compact", ""), {}).get(distortion)
+
+
+def _verdict(cells: dict[tuple[str, str], dict]) -> list[str]:
+    """How many of the paper's cells are met, and after how many images."""
+    met = [
+        any(
+            mean(cells[net, distortion]["errors"]) <= error
+            for net in (model, model.replace("cnn", "cnn-compact"))
+            if (net, distortion) in cells
+        )
+        for model, errors in PAPER.items()
+        for distortion, error in errors.items()
+    ]
+    seeds = [len(entry["errors"]) for entry in cells.values()]
+    seen = [entry["images_seen"] for entry in cells.values()]
+    return [
+        "* at or below the paper's; a compact network is held against the plain one",
+        f"{sum(met)} of the paper's {len(met)} cells are met, by the network or its "
+        "compact kin",
+        f"{min(seeds)} to {max(seeds)} seeds a cell; {min(seen):,} to {max(seen):,} "
+        f"training images seen by a run, {PAPER_IMAGES:,} in the paper",
+    ]
+
+
+def table_jobs(options: argparse.Namespace) -> list[Job]:
+    """First one seed of every cell."""
+    jobs = []
+    for seed in range(options.seeds):
+        for distortion in options.distortions:
+            for model in options.models:
+                cell = (options.data, model, distortion, seed)
+                name = run_name(dict(zip(KEY, cell, strict=True)))
+                given = (*cell, options.out, options.images, options.device)
+                jobs.append((name, run_cell, given))
+    return jobs
