@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import markers
 import nbformat
 import pytest
 import yaml
@@ -311,6 +312,12 @@ def check_metadata(notebook: NotebookNode) -> list[str]:
     return faults
 
 
+def check_markers(notebook: NotebookNode) -> list[str]:
+    """Numbers in the prose that `make notebooks` has filled in, and nobody sees how."""
+    texts = [markers.marked_text(cell) for cell in notebook.cells]
+    return [fault for text in texts for fault in markers.faults(text)]
+
+
 def check_freshness(notebook: NotebookNode) -> list[str]:
     """Outputs that come from today's code."""
     return [] if is_fresh(notebook) else ["outputs older than the code: make notebooks"]
@@ -326,6 +333,7 @@ CHECKS = [
     check_text,
     check_privacy,
     check_metadata,
+    check_markers,
     check_freshness,
 ]
 Check = Callable[[NotebookNode], list[str]]
@@ -539,6 +547,8 @@ BROKEN = [
         check_metadata,
         lambda notebook: notebook.metadata.language_info.update(version="3"),
     ),
+    (check_markers, text(2, "Guess", "Guess <!--= 6 * 7 --><!--/-->")),
+    (check_freshness, text(2, "Guess", "Guess <!--= 6 * 7 -->42<!--/-->")),
     (check_freshness, text(3, "plot()", "plot(2)")),
     (check_freshness, lambda notebook: notebook.metadata.pop(PACKAGE)),
 ]

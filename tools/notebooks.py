@@ -5,8 +5,9 @@
 
 `run` executes each notebook from a fresh kernel and stores its outputs in place,
 together with a fingerprint of what gave them: the notebook's own cells, every module
-of the package that they reach, and the results on record that they name. `check` fails
-when any of it has changed since. Without a name, both take every chapter.
+of the package that they reach, and the results on record that they name. It also fills
+in the numbers in the prose (see markers.py). `check` fails when any of it has changed
+since. Without a name, both take every chapter.
 """
 
 import argparse
@@ -17,8 +18,11 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import markers
 import nbformat
+from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -141,7 +145,9 @@ def fingerprint(
     """
     sources = [cell.source for cell in code_cells(notebook)]
     digest = hashlib.sha256()
-    for source in sources:
+    texts = [markers.marked_text(cell) for cell in notebook.cells]
+    wanted = [each for text in texts for each in markers.expressions(text)]
+    for source in [*sources, *wanted]:
         digest.update(source.encode() + b"\0")
     modules = reachable_modules([plain_python(s) for s in sources], package_dir)
     for path in modules + named_records(sources, recorded):
@@ -203,24 +209,54 @@ def clean(notebook: NotebookNode, mark: str) -> None:
         cell.metadata = nbformat.from_dict(kept)
 
 
+class Runner(NotebookClient):
+    """Executes a notebook, and fills in the numbers of its prose as it goes along."""
+
+    place = ""  # for a message: the cell that runs
+
+    async def async_execute_cell(
+        self, cell: NotebookNode, cell_index: int, **options: Any
+    ) -> NotebookNode:
+        """Execute a cell, and then evaluate the expressions in its prose.
+
+        Raises:
+            RuntimeError: If an expression fails.
+        """
+        first_line = cell.source.strip().partition("\n")[0]
+        self.place = f"cell {cell_index + 1}: {first_line}"
+        cell = await super().async_execute_cell(cell, cell_index, **options)
+        text = markers.marked_text(cell)
+        values = [await self.value(wanted) for wanted in markers.expressions(text)]
+        markers.set_marked_text(cell, markers.filled(text, values))
+        return cell
+
+    async def value(self, expression: str) -> str:
+        """Ask the kernel for an expression's value, as text; no output remains of it.
+
+        Raises:
+            RuntimeError: If the expression fails.
+        """
+        wanted = {"value": f"str({expression})"}
+        request = self.kc.execute("", silent=True, user_expressions=wanted)
+        reply = await self.async_wait_for_reply(await ensure_async(request))
+        answer = reply["content"]["user_expressions"]["value"]
+        if answer["status"] == "error":
+            raise RuntimeError(f"{expression}\n{answer['ename']}: {answer['evalue']}")
+        return ast.literal_eval(answer["data"]["text/plain"])
+
+
 def run(path: Path) -> None:
-    """Execute a notebook from a fresh kernel and store its outputs.
+    """Execute a notebook from a fresh kernel, store its outputs, fill in its numbers.
 
     Args:
         path: The notebook. It is replaced as a whole, and only after every cell ran.
 
     Raises:
-        RuntimeError: If a cell fails; the message names it.
+        RuntimeError: If a cell or an expression fails; the message names the cell.
     """
     notebook = nbformat.read(path, as_version=4)
     mark = fingerprint(notebook)
-    place = ""
-
-    def remember(cell: NotebookNode, cell_index: int) -> None:
-        nonlocal place
-        place = f"cell {cell_index + 1}: {cell.source.strip().splitlines()[0]}"
-
-    client = NotebookClient(
+    client = Runner(
         notebook,
         kernel_name=KERNEL["name"],
         record_timing=False,
@@ -228,12 +264,11 @@ def run(path: Path) -> None:
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         timeout=600,
         resources={"metadata": {"path": str(path.parent)}},
-        on_cell_execute=remember,
     )
     try:
         client.execute()
-    except CellExecutionError as error:
-        raise RuntimeError(f"{path.name}, {place}\n{error}") from error
+    except (CellExecutionError, RuntimeError) as error:
+        raise RuntimeError(f"{path.name}, {client.place}\n{error}") from error
     clean(notebook, mark)
     draft = path.with_suffix(".ipynb.part")
     nbformat.write(notebook, draft)
