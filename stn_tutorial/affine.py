@@ -28,10 +28,10 @@ def affine(
 
     Paper: equation (1). Built in chapter 1.
     """
-    entries = (a, b, tx, c, d, ty)
-    like = next((e for e in entries if isinstance(e, Tensor)), torch.empty(0))
+    given = (a, b, tx, c, d, ty)
+    like = next((e for e in given if isinstance(e, Tensor)), torch.empty(0))
     dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
-    entries = [torch.as_tensor(e, dtype=dtype, device=like.device) for e in entries]
+    entries = [torch.as_tensor(e, dtype=dtype, device=like.device) for e in given]
     lengths = {entry.numel() for entry in entries} - {1}
     if len(lengths) > 1 or any(entry.dim() > 1 for entry in entries):
         shapes = [tuple(entry.shape) for entry in entries]

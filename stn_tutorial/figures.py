@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from stn_tutorial.affine import affine_grid
@@ -150,6 +151,23 @@ def draw_grid(
     ax.plot(*points[0, 0], "o", color=GRID, markersize=5)
 
 
+def draw_frame(ax: Axes, size: Sequence[int]) -> None:
+    """Draw the edge of an image of (H, W) pixels that :func:`show_image` drew."""
+    edge = Rectangle(
+        (-0.5, -0.5), size[1], size[0], fill=False, color=INPUT, linewidth=2
+    )
+    ax.add_patch(edge)
+
+
+def write_theta(ax: Axes, theta: Tensor, title: str = "theta") -> None:
+    """Write the six numbers of one theta, shape (2, 3), into an empty axis."""
+    lines = [" ".join(f"{value:5.2f}" for value in row) for row in theta]
+    numbers = "\n".join(lines)
+    ax.text(0.5, 0.55, numbers, ha="center", family="monospace", size=12)
+    ax.set_title(title)
+    ax.set_axis_off()
+
+
 def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Figure:
     """Draw one image with its sampling grid, theta, and the warped output.
 
@@ -168,17 +186,13 @@ def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Fi
         1, panels, figsize=(2.4 * sum(ratios), 2.5), width_ratios=ratios
     )
     show_image(axes[0], source, "input and grid")
-    edge = {"fill": False, "color": INPUT, "linewidth": 2}
-    axes[0].add_patch(plt.Rectangle((-0.5, -0.5), width, height, **edge))
+    draw_frame(axes[0], (height, width))
     grid = affine_grid(theta[None], (1, *source.shape), align_corners=False)
     draw_grid(axes[0], grid[0], (height, width))
     axes[0].set_xlim(-0.3 * width, 1.3 * width)
     axes[0].set_ylim(1.3 * height, -0.3 * height)
-    numbers = "\n".join(" ".join(f"{v:5.2f}" for v in row) for row in theta)
-    axes[1].text(0.5, 0.55, numbers, ha="center", family="monospace", size=12)
+    write_theta(axes[1], theta)
     axes[1].annotate("", (1, 0.4), (0, 0.4), arrowprops={"arrowstyle": "->"})
-    axes[1].set_title("theta")
-    axes[1].set_axis_off()
     output = grid_sample(source[None], grid, align_corners=False)
     show_image(axes[2], output[0], "output", edge=OUTPUT)
     if target is not None:

@@ -79,11 +79,11 @@ def sample_with_loops(
     Paper: equation (3). Built in chapter 2.
     """
     height, width = image.shape
-    x, y = torch.as_tensor(x).to(image), torch.as_tensor(y).to(image)
+    column, row = torch.as_tensor(x).to(image), torch.as_tensor(y).to(image)
     value = torch.zeros_like(image[0, 0])
     for n in range(height):
         for m in range(width):
-            value = value + image[n, m] * kernel(x - m) * kernel(y - n)
+            value = value + image[n, m] * kernel(column - m) * kernel(row - n)
     return value
 
 

@@ -32,7 +32,9 @@ def multiplies_bfloat16(device: str) -> bool:
     """
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # older PyTorch: unknown
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older PyTorch cannot say
+        return False
+    able = torch.cpu.get_capabilities()
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
@@ -82,7 +84,13 @@ class Network(nn.Module):
         self.pool = pool
 
     def straighten(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the classifier gets to see, (N, C, h, w), and theta."""
+        """What the classifier gets to see, (N, C, h, w), and theta.
+
+        Raises:
+            ValueError: the network has no transformer.
+        """
+        if self.transformer is None:
+            raise ValueError("expected a network with a transformer, but it has none")
         warped, theta = self.transformer(images, return_theta=True)
         return F.avg_pool2d(warped, self.pool), theta
 

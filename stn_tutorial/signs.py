@@ -67,7 +67,7 @@ def sign_network(model: str, classes: int = CLASSES) -> Network:
     late += [nn.MaxPool2d(2), *_convolve(c, d), *_convolve(d, d)]
     late += [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(d, classes)]
     if model.startswith("st2-"):
-        classifier = nn.Sequential(
+        classifier: nn.Module = nn.Sequential(
             BFloat16(nn.Sequential(*early)),
             _transformer((b, SIDE // 2, SIDE // 2), (32, 32)),
             BFloat16(nn.Sequential(*late)),
@@ -89,6 +89,8 @@ class OneWindow(nn.Module):
 
     Used in chapter 7.
     """
+
+    theta: Tensor
 
     def __init__(self, theta: Tensor) -> None:
         super().__init__()

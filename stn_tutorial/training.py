@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from time import thread_time
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +101,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
     Built in chapter 5.
     """
-    localising = set()
+    localising: set[nn.Parameter] = set()
     for module in network.modules():
         if isinstance(module, SpatialTransformer):
             localising.update(module.localisation.parameters())
@@ -287,7 +288,7 @@ def train(
 
 
 @torch.no_grad()
-def _note_watched(network: nn.Module, watched: Tensor, history: History) -> None:
+def _note_watched(network: Any, watched: Tensor, history: History) -> None:
     network.eval()
     warped, theta = network.straighten(watched)
     network.train()

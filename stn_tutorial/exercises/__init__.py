@@ -10,7 +10,7 @@ import html
 import importlib
 import io
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from stn_tutorial import figures
@@ -51,7 +52,7 @@ class Exercise:
     """
 
     asks: str
-    cases: Callable[[], Sequence[dict[str, object]]]
+    cases: Callable[[], Sequence[Mapping[str, object]]]
     expected: Callable[..., object] | None = None
     mistakes: Sequence[tuple[str, Callable[..., object]]] = ()
     judge: Callable[..., str] | None = None
@@ -147,7 +148,7 @@ def find(exercise: str) -> Exercise:
 
 
 def try_case(
-    task: Exercise, answer: object, case: dict[str, object]
+    task: Exercise, answer: object, case: Mapping[str, object]
 ) -> tuple[str, object]:
     """Run an answer on one case.
 
@@ -168,10 +169,11 @@ def try_case(
             return task.judge(got, **case), got
         except Exception as error:  # a result of another kind than asked for
             return f"the result, {kind(got)}, cannot be checked: {error}", got
+    assert task.expected is not None  # an exercise has the one or the other
     return difference(task.expected(**case), got, task.tolerance), got
 
 
-def hints(task: Exercise, case: dict[str, object], got: object) -> list[str]:
+def hints(task: Exercise, case: Mapping[str, object], got: object) -> list[str]:
     """List the usual mistakes that give this very result."""
     found = [
         sentence
@@ -275,8 +277,10 @@ def draw_tensor(ax: plt.Axes, value: Tensor, color: str) -> None:
         for line in (*value[0], *value[0].transpose(0, 1)):
             ax.plot(*line.T, color=color, linewidth=1)
         ax.plot(*value[0, 0, 0], "o", color=color)
-        frame = {"fill": False, "color": figures.GREY, "linestyle": "--"}
-        ax.add_patch(plt.Rectangle((-1, -1), 2, 2, **frame))  # the input image
+        input_image = Rectangle(
+            (-1, -1), 2, 2, fill=False, color=figures.GREY, linestyle="--"
+        )
+        ax.add_patch(input_image)
         ax.set_aspect("equal")
         ax.invert_yaxis()
     elif value.dim() == 4 and value.shape[1] in (1, 3):

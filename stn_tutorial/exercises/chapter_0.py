@@ -106,9 +106,9 @@ def net_with_shared_score() -> nn.Module:
     weight = torch.randn(5, 400, generator=generator) / 3
     weight -= weight.mean(dim=1, keepdim=True)  # so that no label wins every time
     shared = torch.randn(400, generator=generator)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(400, 5, bias=False))
-    net.requires_grad_(False)[1].weight.copy_(weight + shared)
-    return net
+    linear = nn.Linear(400, 5, bias=False).requires_grad_(False)
+    linear.weight.copy_(weight + shared)
+    return nn.Sequential(nn.Flatten(), linear)
 
 
 def turnable_images() -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -115,7 +116,7 @@ def random_grid() -> dict[str, Tensor]:
 # 2.2: values of nearest, gradient of bilinear
 
 
-def values_and_gradient(answer: Callable, input: Tensor, grid: Tensor) -> object:
+def values_and_gradient(answer: Callable, input: Tensor, grid: Tensor) -> Any:
     grid = grid.detach().requires_grad_()
     output = answer(input, grid)
     if not isinstance(output, Tensor):
@@ -129,7 +130,7 @@ def torch_sampler(mode: str) -> Callable:
     return partial(F.grid_sample, mode=mode, align_corners=False)
 
 
-def judge_straight_through(got: object, input: Tensor, grid: Tensor) -> str:
+def judge_straight_through(got: Any, input: Tensor, grid: Tensor) -> str:
     values, gradient = got
     nearest, _ = values_and_gradient(torch_sampler("nearest"), input, grid)
     _, bilinear = values_and_gradient(torch_sampler("bilinear"), input, grid)
@@ -143,9 +144,8 @@ def judge_straight_through(got: object, input: Tensor, grid: Tensor) -> str:
 def with_gradient_of(values: str, gradient: str, sign: int = 1) -> Callable:
     def mistaken(input: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
         result, _ = values_and_gradient(torch_sampler(values), input, grid)
-        return result, sign * values_and_gradient(torch_sampler(gradient), input, grid)[
-            1
-        ]
+        _, slopes = values_and_gradient(torch_sampler(gradient), input, grid)
+        return result, sign * slopes
 
     return mistaken
 

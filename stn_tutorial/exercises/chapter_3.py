@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +76,9 @@ def as_list(answer: Callable, net: nn.Module, images: Tensor, shifts: list) -> o
     return got if got is None else list(got)
 
 
-def multiples_of_step(net: nn.Module, images: Tensor, shifts: list) -> list[int]:
-    return [shift for shift in shifts if shift % net[0].kernel_size[1] == 0]
+def multiples_of_step(net: nn.Sequential, images: Tensor, shifts: list) -> list[int]:
+    pooling: Any = net[0]
+    return [shift for shift in shifts if shift % pooling.kernel_size[1] == 0]
 
 
 def unchanged(

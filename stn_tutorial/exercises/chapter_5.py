@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ def as_network(answer: object) -> object:
     return answer[0] if isinstance(answer, tuple) and answer else answer
 
 
-def transforms(network: nn.Module, images: Tensor) -> Tensor:
+def transforms(network: Any, images: Tensor) -> Tensor:
     training = network.training
     network.eval()
     with torch.no_grad():
@@ -102,14 +103,14 @@ def judge_start(theta: Tensor, images: Tensor) -> str:
 # 5.3: where there is nothing to gain
 
 
-def errors(answer: object, distortion: str) -> object:
+def errors(answer: Any, distortion: str) -> object:
     """By kind of network its error in per cent; "none" if it cannot take the images."""
     pair = isinstance(answer, (tuple, list))
-    networks = [as_network(one) for one in answer] if pair else [answer]
+    networks: list[Any] = [as_network(one) for one in answer] if pair else [answer]
     if not all(isinstance(network, nn.Module) for network in networks):
         return answer
     images, labels = held_out(distortion)
-    found = {}
+    found: dict[str, float | str] = {}
     for network in networks:
         name = "FCN" if getattr(network, "transformer", None) is None else "ST-FCN"
         try:

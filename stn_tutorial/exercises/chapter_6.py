@@ -71,11 +71,13 @@ def tilts(pixels: float) -> tuple[float, float]:
     terms = torch.cat([points, torch.ones(len(points), 1)], dim=1)
     basis = torch.linalg.qr(terms).Q  # of all that an affine map can do
     left = moved - basis @ (basis.T @ moved)
-    lengths = [14 * shift.square().sum(2).mean(1).sqrt() for shift in (moved, left)]
-    return tuple(length.median().item() for length in lengths)
+    lengths, left_over = (
+        14 * shift.square().sum(2).mean(1).sqrt() for shift in (moved, left)
+    )
+    return lengths.median().item(), left_over.median().item()
 
 
-def judge_left_over(number: object, pixels: float) -> str:
+def judge_left_over(number: float, pixels: float) -> str:
     right = tilts(pixels)[1]
     if float(number) > 4 * right:
         return (

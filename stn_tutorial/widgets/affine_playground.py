@@ -29,13 +29,13 @@ class AffinePlayground(TouchableFigure):
     """
 
     _esm = javascript("affine_playground")
-    theta = traitlets.List(traitlets.Float(), [1, 0, 0, 0, 1, 0]).tag(sync=True)
+    theta = traitlets.List(traitlets.Float(), [1.0, 0, 0, 0, 1, 0]).tag(sync=True)
     picture = traitlets.Enum(["digit", "cat", "wide cat", "drawing"], "digit").tag(
         sync=True
     )
     moves = traitlets.Enum(["grid", "content"], "grid").tag(sync=True)
     drawing = traitlets.Bytes(bytes(784)).tag(sync=True, from_json=to_bytes)
-    shapes = traitlets.List().tag(sync=True)  # name, C, H, W
+    shapes: traitlets.List = traitlets.List().tag(sync=True)  # name, C, H, W
     pixels = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, label: str = "", **traits: object) -> None:

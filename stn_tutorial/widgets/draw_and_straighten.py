@@ -9,7 +9,14 @@ from torch import Tensor
 
 from stn_tutorial.affine import affine_grid, compose, rotation, translation
 from stn_tutorial.data.digits import load_digits
-from stn_tutorial.figures import GREY, INPUT, OUTPUT, draw_grid, show_image
+from stn_tutorial.figures import (
+    GREY,
+    OUTPUT,
+    draw_frame,
+    draw_grid,
+    show_image,
+    write_theta,
+)
 from stn_tutorial.files import RECORDED
 from stn_tutorial.interpolation import warp
 from stn_tutorial.networks import Network, drawing_network
@@ -103,16 +110,12 @@ class DrawAndStraighten(TouchableFigure):
             1, 4, figsize=(8.4, 2.5), width_ratios=(1, 0.8, 1, 1)
         )
         show_image(axes[0], image, "input and grid")
-        frame = {"fill": False, "color": INPUT, "linewidth": 2}
-        axes[0].add_patch(plt.Rectangle((-0.5, -0.5), 42, 42, **frame))
+        draw_frame(axes[0], (42, 42))
         grid = affine_grid(theta, (1, 1, 56, 56), align_corners=False)
         draw_grid(axes[0], grid[0], (42, 42))
         axes[0].set(xlim=(-8, 49), ylim=(49, -8))
-        numbers = "\n".join(" ".join(f"{v:5.2f}" for v in row) for row in theta[0])
-        axes[1].text(0.5, 0.55, numbers, ha="center", family="monospace", size=12)
+        write_theta(axes[1], theta[0])
         axes[1].annotate("", (1, 0.4), (0, 0.4), arrowprops={"arrowstyle": "->"})
-        axes[1].set_title("theta")
-        axes[1].set_axis_off()
         show_image(axes[2], straight[0], "straightened", edge=OUTPUT)
         best = int(shares.argmax())
         colours = [OUTPUT if digit == best else GREY for digit in range(10)]

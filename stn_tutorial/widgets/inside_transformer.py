@@ -18,6 +18,7 @@ from stn_tutorial.affine import (
     translation,
 )
 from stn_tutorial.data.digits import load_digits
+from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.widgets._figure import TouchableFigure, javascript
 
@@ -88,12 +89,12 @@ class InsideTransformer(TouchableFigure):
     rate = traitlets.Float(0.3).tag(sync=True)
     steps = traitlets.Int(0, min=0, max=100).tag(sync=True)
     ranges = traitlets.Dict(RANGES).tag(sync=True)
-    shapes = traitlets.List().tag(sync=True)  # name, C, H, W
+    shapes: traitlets.List = traitlets.List().tag(sync=True)  # name, C, H, W
     pixels = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, label: str = "", **traits: object) -> None:
         super().__init__(label, **traits)
-        cat = figures.cat_photo()[..., 75:375].mean(1, keepdim=True)
+        cat = cat_photo()[..., 75:375].mean(1, keepdim=True)
         cat = F.interpolate(cat, (56, 56), mode="area")
         digit = load_digits().test_images[:1]
         undo = invert(four_numbers(torch.tensor([KNOWN])))
@@ -164,8 +165,9 @@ class InsideTransformer(TouchableFigure):
         path = [point[0]]
         for _ in range(self.steps):
             moving = (point * unit).requires_grad_()  # the angle in radians
-            self.loss(moving / unit).sum().backward()
-            point = (moving.detach() - self.rate * free * moving.grad) / unit
+            loss = self.loss(moving / unit).sum()
+            (gradient,) = torch.autograd.grad(loss, moving)
+            point = (moving.detach() - self.rate * free * gradient) / unit
             path.append(point[0])
         return torch.stack(path)
 
@@ -185,10 +187,7 @@ class InsideTransformer(TouchableFigure):
         figure, axes = plt.subplots(
             1, 4, figsize=(9.2, 2.5), width_ratios=[0.7, 1, 1, 1]
         )
-        numbers = "\n".join(" ".join(f"{v:5.2f}" for v in row) for row in theta[0])
-        axes[0].text(0.5, 0.5, numbers, ha="center", family="monospace", size=11)
-        axes[0].set_title("1  theta")
-        axes[0].set_axis_off()
+        figures.write_theta(axes[0], theta[0], "1  theta")
         targets = affine_grid(identity(), (1, 1, n, n))[0]
         axes[1].plot(*targets.flatten(0, 1).T, ".", color=figures.GRID, markersize=4)
         axes[1].set(xlim=(-1, 1), ylim=(1, -1), xticks=[], yticks=[], aspect="equal")
@@ -211,15 +210,17 @@ class InsideTransformer(TouchableFigure):
         ax.set_ylim(1.3 * height, -0.3 * height)
         for spine in ax.spines.values():
             spine.set_visible(False)
-        frame = {"fill": False, "color": figures.INPUT, "linewidth": 2}
-        ax.add_patch(plt.Rectangle((-0.5, -0.5), width, height, **frame))
+        figures.draw_frame(ax, (height, width))
 
     def _still_map(self) -> Figure:
         figure, axes = plt.subplots(
             1, 4, figsize=(10.4, 2.9), width_ratios=[1.35, 1, 1, 1]
         )
         pair, names, n = self._pair(), list(RANGES), 61
-        x, y = (torch.linspace(*RANGES[names[i]], n) for i in pair)
+        x, y = (
+            torch.linspace(low, high, n)
+            for low, high in (RANGES[names[i]] for i in pair)
+        )
         parameters = torch.tensor([self.parameters]).repeat(n * n, 1)
         rows, columns = torch.meshgrid(y, x, indexing="ij")
         parameters[:, pair] = torch.stack([columns, rows], -1).view(-1, 2)

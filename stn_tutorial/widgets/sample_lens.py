@@ -8,10 +8,12 @@ import torch
 import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from stn_tutorial import figures
 from stn_tutorial.affine import identity
+from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.interpolation import (
     bicubic_kernel,
     bilinear_kernel,
@@ -27,7 +29,6 @@ KERNELS = {
 }
 NEIGHBOURS = ["#56B4E9", "#E69F00", "#CC79A7", "#BBBBBB"]  # row by row
 PLUS, MINUS = NEIGHBOURS[:2]
-CENTRED = {"ha": "center", "va": "center"}
 
 
 class SampleLens(TouchableFigure):
@@ -56,7 +57,7 @@ class SampleLens(TouchableFigure):
 
     @traitlets.default("pixels")
     def _glint(self) -> list[list[float]]:
-        rows = figures.cat_photo().mean(1)[0, 100:105, 166:171].tolist()
+        rows = cat_photo().mean(1)[0, 100:105, 166:171].tolist()
         return [[round(value, 2) for value in row] for row in rows]
 
     @traitlets.validate("pixels")
@@ -113,7 +114,8 @@ class SampleLens(TouchableFigure):
         across = self.weights(x, pixels.shape[1])
         down = self.weights(y, pixels.shape[0])
         value = ((down @ pixels) * across).sum(-1) + 0 * (x + y)  # nearest: slope 0
-        return value.detach(), *torch.autograd.grad(value.sum(), [x, y])
+        slope_x, slope_y = torch.autograd.grad(value.sum(), [x, y])
+        return value.detach(), slope_x, slope_y
 
     def _place(self) -> Tensor:
         return torch.tensor(self.point, dtype=torch.double)
@@ -142,7 +144,7 @@ class SampleLens(TouchableFigure):
         )
         for n, row in enumerate(self.pixels):
             for m, value in enumerate(row):
-                weight, height = across[m] * down[n], n
+                weight, height = across[m] * down[n], float(n)
                 ink = "k" if value > 0.5 else "w"
                 if self.mode == "bilinear" and {m - left, n - top} <= {0, 1}:
                     color, ink = NEIGHBOURS[2 * (n - top) + m - left], "k"
@@ -151,13 +153,13 @@ class SampleLens(TouchableFigure):
                     ax.plot(m, n, "o", ms=22, color=color, mec="w")
                     if min(abs(far[0] - x), abs(far[1] - y)) > 0.08 * len(row):
                         middle = (x + far[0]) / 2, (y + far[1]) / 2
-                        ax.text(*middle, f"{weight:.2f}", size=8, **CENTRED)
+                        _write(ax, *middle, weight)
                 elif weight:
                     half = abs(weight) ** 0.5 / 2
                     color = PLUS if weight > 0 else MINUS
                     _box(ax, (m - half, n - half), (m + half, n + half), color)
                     height, ink = n - 0.35, "k" if weight > 0.25 else ink
-                ax.text(m, height, f"{value:.2f}", size=8, color=ink, **CENTRED)
+                _write(ax, m, height, value, ink)
         ax.plot(x, y, "D", color=figures.GRID, mec="w", ms=8)
 
     def _draw_slopes(self, ax: Axes) -> None:
@@ -170,10 +172,17 @@ class SampleLens(TouchableFigure):
         ax.images[0].set_extent(extent)
         _, dx, dy = (v.item() for v in self.read(*self._place()))
         ax.axhline(self.point[1], color=figures.OUTPUT, linestyle="--", lw=1.5)
-        style = {"color": figures.GRID, "width": 0.05, "head_width": 0.2, "ec": "w"}
         for way in ((3 * dx, 0), (0, 3 * dy)):
             if any(way):
-                ax.arrow(*self.point, *way, length_includes_head=True, **style)
+                ax.arrow(
+                    *self.point,
+                    *way,
+                    length_includes_head=True,
+                    color=figures.GRID,
+                    width=0.05,
+                    head_width=0.2,
+                    ec="w",
+                )
         ax.plot(*self.point, "D", color=figures.GRID, mec="w", ms=8)
         ax.set(xlim=extent[:2], ylim=extent[2:])
 
@@ -194,6 +203,12 @@ class SampleLens(TouchableFigure):
 
 
 def _box(ax: Axes, corner: Sequence[float], far: Sequence[float], color: str) -> None:
-    """A filled rectangle from one corner to the opposite one."""
-    sides = [b - a for a, b in zip(corner, far, strict=True)]
-    ax.add_patch(plt.Rectangle(corner, *sides, fc=color, ec="w", lw=2))
+    """Fill a rectangle from one corner to the opposite one."""
+    x, y = corner
+    width, height = far[0] - x, far[1] - y
+    ax.add_patch(Rectangle((x, y), width, height, fc=color, ec="w", lw=2))
+
+
+def _write(ax: Axes, x: float, y: float, value: float, ink: str = "k") -> None:
+    """Write a number with two digits after the point, its middle at (x, y)."""
+    ax.text(x, y, f"{value:.2f}", size=8, color=ink, ha="center", va="center")

@@ -90,10 +90,12 @@ class WatchItLearn(TouchableFigure):
     def still(self) -> Figure:
         """The images at this moment and at the last one, and the learning curve."""
         figure = plt.figure(figsize=(7, 4))
-        above, below = figure.subfigures(2, 1, height_ratios=[2.3, 1.7])
+        parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.3, 1.7])
+        above, below = parts[:, 0]
         moments = (self.moment, len(self._theta) - 1)
-        for part, moment in zip(above.subfigures(1, 2), moments, strict=True):
-            self._tiles(part, moment)
+        halves = above.subfigures(1, 2, squeeze=False)[0]
+        for half, moment in zip(halves, moments, strict=True):
+            self._tiles(half, moment)
         ax = below.subplots()
         ax.loglog(self.images[1:], self.error[1:], "-o", color="#444", markersize=4)
         now = self.images[self.moment]
