@@ -26,7 +26,7 @@ def affine(
     Raises:
         ValueError: an entry has more than one dimension, or lengths differ.
 
-    Paper: equation (1). Built in chapter 1.
+    Paper: equation (1). Built in chapter 1, without tensors as entries.
     """
     given = (a, b, tx, c, d, ty)
     like = next((e for e in given if isinstance(e, Tensor)), torch.empty(0))
@@ -43,7 +43,7 @@ def affine(
 
 def identity(n: int = 1) -> Tensor:
     """The transform that changes nothing, shape (n, 2, 3). Built in chapter 1."""
-    return affine(1, 0, 0, 0, 1, 0).repeat(n, 1, 1)
+    return affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0).repeat(n, 1, 1)
 
 
 def translation(tx: Number, ty: Number) -> Tensor:
@@ -57,7 +57,7 @@ def translation(tx: Number, ty: Number) -> Tensor:
 
     Built in chapter 1.
     """
-    return affine(1, 0, tx, 0, 1, ty)
+    return affine(1.0, 0.0, tx, 0.0, 1.0, ty)
 
 
 def scaling(sx: Number, sy: Number | None = None) -> Tensor:
@@ -70,7 +70,8 @@ def scaling(sx: Number, sy: Number | None = None) -> Tensor:
 
     Built in chapter 1.
     """
-    return affine(sx, 0, 0, 0, sx if sy is None else sy, 0)
+    sy = sx if sy is None else sy
+    return affine(sx, 0.0, 0.0, 0.0, sy, 0.0)
 
 
 def rotation(angle_deg: Number) -> Tensor:
@@ -85,9 +86,9 @@ def rotation(angle_deg: Number) -> Tensor:
 
     Built in chapter 1.
     """
-    angle = torch.deg2rad(torch.as_tensor(angle_deg, dtype=_float_dtype(angle_deg)))
+    angle = torch.deg2rad(torch.as_tensor(angle_deg))
     cos, sin = torch.cos(angle), torch.sin(angle)
-    return affine(cos, -sin, 0, sin, cos, 0)
+    return affine(cos, -sin, 0.0, sin, cos, 0.0)
 
 
 def shear(kx: Number, ky: Number = 0.0) -> Tensor:
@@ -98,7 +99,7 @@ def shear(kx: Number, ky: Number = 0.0) -> Tensor:
 
     Built in chapter 1.
     """
-    return affine(1, kx, 0, ky, 1, 0)
+    return affine(1.0, kx, 0.0, ky, 1.0, 0.0)
 
 
 def homogeneous(theta: Tensor) -> Tensor:
@@ -199,8 +200,9 @@ def normalised_to_pixel_matrix(size: Sequence[int], align_corners: bool) -> Tens
             f"{tuple(size)}; use align_corners=False"
         )
     height, width = size
-    span_x, span_y = (width - 1, height - 1) if align_corners else (width, height)
-    return affine(span_x / 2, 0, (width - 1) / 2, 0, span_y / 2, (height - 1) / 2)
+    less = 1 if align_corners else 0
+    span_x, span_y = (width - less) / 2, (height - less) / 2
+    return affine(span_x, 0.0, (width - 1) / 2, 0.0, span_y, (height - 1) / 2)
 
 
 def pixel_to_normalised(
@@ -223,7 +225,7 @@ def pixel_to_normalised(
     Raises:
         ValueError: a shape or a size is wrong.
 
-    Built in chapter 1.
+    Built in chapter 1, without other dtypes and devices.
     """
     to_pixel = normalised_to_pixel_matrix(out_size, align_corners).to(matrix)
     from_pixel = invert(normalised_to_pixel_matrix(in_size, align_corners).to(matrix))
@@ -306,12 +308,6 @@ def affine_grid(
     first, second, shift = theta[..., None, None].unbind(2)
     sources = (first * x + shift) + second * y[:, None]  # (N or 1, 2, H, W)
     return sources.permute(0, 2, 3, 1).expand(n, height, width, 2)
-
-
-def _float_dtype(value: Number) -> torch.dtype:
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return value.dtype
-    return torch.get_default_dtype()
 
 
 def _check_theta(theta: Tensor) -> None:

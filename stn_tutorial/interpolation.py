@@ -35,7 +35,7 @@ def bilinear_kernel(distance: Tensor) -> Tensor:
     Args:
         distance: x - m, in pixels, any shape.
 
-    Built in chapter 2.
+    Built in chapter 2, as ``tent``.
     """
     slope = torch.where(distance < 0, 1.0, -1.0).to(distance.dtype)
     inside = (distance >= -1) & (distance < 1)
@@ -51,7 +51,7 @@ def bicubic_kernel(distance: Tensor) -> Tensor:
     Args:
         distance: x - m, in pixels, any shape.
 
-    Built in chapter 2, exercise 2.1.
+    Built in chapter 2, exercise 2.1, as ``cubic_kernel``, without a fixed ``a``.
     """
     a, d = -0.75, distance.abs()
     near = ((a + 2) * d - (a + 3)) * d * d + 1
@@ -60,7 +60,7 @@ def bicubic_kernel(distance: Tensor) -> Tensor:
 
 
 def sample_with_loops(
-    image: Tensor, x: float, y: float, kernel: Callable[[Tensor], Tensor]
+    image: Tensor, x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """One output value, by the paper's double sum over *all* pixels.
 
@@ -68,8 +68,9 @@ def sample_with_loops(
 
     Args:
         image: shape (H, W); outside it counts as 0.
-        x: column to read at, in pixels; 0 is the centre of the first column.
-        y: row to read at, in pixels.
+        x: column to read at, in pixels, a tensor with no dimensions; 0 is the centre
+            of the first column.
+        y: row to read at, in the same way.
         kernel: a function of the distance in pixels, such as
             :func:`bilinear_kernel`.
 
@@ -79,11 +80,10 @@ def sample_with_loops(
     Paper: equation (3). Built in chapter 2.
     """
     height, width = image.shape
-    column, row = torch.as_tensor(x).to(image), torch.as_tensor(y).to(image)
     value = torch.zeros_like(image[0, 0])
     for n in range(height):
         for m in range(width):
-            value = value + image[n, m] * kernel(column - m) * kernel(row - n)
+            value = value + image[n, m] * kernel(x - m) * kernel(y - n)
     return value
 
 
@@ -96,7 +96,7 @@ def unnormalise(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
         align_corners: whether -1 and 1 are the centres of the outer pixels
             (True) or their outer edges (False).
 
-    Built in chapter 2.
+    Built in chapter 2, without ``align_corners=True`` and without rounding once only.
     """
     if align_corners:
         return (coordinate + 1) * ((size - 1) / 2)
@@ -116,7 +116,7 @@ def reflect(position: Tensor, size: int, align_corners: bool) -> Tensor:
         size: number of pixels along this side.
         align_corners: where the mirror stands.
 
-    Built in chapter 2.
+    Built in chapter 2, without ``align_corners=True``.
     """
     low, span = (0.0, size - 1) if align_corners else (-0.5, size)
     if span == 0:
@@ -221,9 +221,9 @@ def look_up(input: Tensor, x: Tensor, y: Tensor) -> Tensor:
     Built in chapter 2.
     """
     n, c, height, width = input.shape
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    index = torch.where(inside, y, 0).long().mul_(width)
-    index = index.add_(torch.where(inside, x, 0).int())
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    index = torch.where(inside, y, 0).long() * width
+    index += torch.where(inside, x, 0).int()
     index = index.flatten(1)[:, None].expand(-1, c, -1)
     values = input.flatten(2).gather(2, index).reshape(n, c, *x.shape[1:])
     return values.masked_fill_(~inside[:, None], 0)
@@ -256,8 +256,8 @@ def grid_sample(
     Raises:
         ValueError: a shape, dtype, device or option is wrong.
 
-    Paper: section 3.3, equation (3). Built in chapter 2. Same results as
-    ``torch.nn.functional.grid_sample`` in two dimensions.
+    Paper: section 3.3, equation (3). Built in chapter 2, as ``sample``, without the
+    options. Same results as ``torch.nn.functional.grid_sample`` in two dimensions.
     """
     _check(input, grid, mode, padding_mode)
     height, width = input.shape[2:]
@@ -305,7 +305,7 @@ def warp(
     Raises:
         ValueError: a shape, dtype or option is wrong.
 
-    Built in chapter 2.
+    Built in chapter 2, without the sampler's options.
     """
     _check_images(input)
     n, c, *in_size = input.shape
@@ -330,7 +330,7 @@ def blur(input: Tensor, sigma: int) -> Tensor:
     Raises:
         ValueError: a shape or dtype is wrong, or sigma is below 1.
 
-    Built in chapter 2.
+    Built in chapter 2, without other dtypes and devices.
     """
     _check_images(input)
     if sigma < 1:

@@ -1,5 +1,6 @@
 """The networks of the paper's table, and a small modern one beside them."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -110,11 +111,11 @@ def fcn(in_shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
 
     Paper: section 4.1. Built in chapter 5.
     """
-    c, height, width = in_shape
     layers: list[nn.Module] = [nn.Flatten()]
-    features = c * height * width
+    features = math.prod(in_shape)
     for k in hidden:
-        layers += [nn.Linear(features, k, bias=False), nn.BatchNorm1d(k), nn.ReLU()]
+        linear = nn.Linear(features, k, bias=False)
+        layers += [linear, nn.BatchNorm1d(k), nn.ReLU()]
         features = k
     return nn.Sequential(*layers, nn.Linear(features, 10))
 
@@ -128,13 +129,16 @@ def cnn(in_shape: Sequence[int], filters: Sequence[int]) -> nn.Sequential:
 
     Paper: section 4.1. Built in chapter 5.
     """
-    c, height, width = in_shape
     layers: list[nn.Module] = []
+    c, height, width = in_shape
     for k, side in zip(filters, (9, 7), strict=True):
-        layers += [nn.Conv2d(c, k, side, bias=False), nn.BatchNorm2d(k), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)]
-        c, height, width = k, (height - side + 1) // 2, (width - side + 1) // 2
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(c * height * width, 10))
+        conv = nn.Conv2d(c, k, side, bias=False)
+        layers += [conv, nn.BatchNorm2d(k), nn.ReLU(), nn.MaxPool2d(2)]
+        c = k
+        height = (height - side + 1) // 2
+        width = (width - side + 1) // 2
+    scores = nn.Linear(c * height * width, 10)
+    return nn.Sequential(*layers, nn.Flatten(), scores)
 
 
 def compact_cnn(filters: Sequence[int]) -> nn.Sequential:
@@ -152,14 +156,13 @@ def compact_cnn(filters: Sequence[int]) -> nn.Sequential:
     c = 1
     for i, k in enumerate(filters):
         side = 5 if i == 0 else 3
-        layers += [nn.Conv2d(c, k, side, padding=side // 2, bias=False)]
-        layers += [nn.BatchNorm2d(k), nn.ReLU()]
+        conv = nn.Conv2d(c, k, side, padding=side // 2, bias=False)
+        layers += [conv, nn.BatchNorm2d(k), nn.ReLU()]
         if i in (0, 2):
-            layers += [nn.MaxPool2d(2)]
+            layers.append(nn.MaxPool2d(2))
         c = k
-    return nn.Sequential(
-        *layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(c, 10)
-    )
+    pooled = nn.AdaptiveMaxPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, *pooled, nn.Linear(c, 10))
 
 
 def table_network(model: str, distortion: str) -> Network:

@@ -37,7 +37,7 @@ class Recipe:
     Raises:
         ValueError: a batch of less than 1, or a warm-up outside [0, 1).
 
-    Built in chapter 5.
+    Used in chapter 5.
     """
 
     images: int
@@ -106,12 +106,13 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         if isinstance(module, SpatialTransformer):
             localising.update(module.localisation.parameters())
     groups = []
-    for parameter in network.parameters():
-        scale = recipe.localisation_rate if parameter in localising else 1.0
-        decay = recipe.weight_decay if parameter.dim() > 1 else 0.0
-        groups.append({"params": [parameter], "scale": scale, "weight_decay": decay})
+    for weights in network.parameters():
+        scale = recipe.localisation_rate if weights in localising else 1.0
+        decay = recipe.weight_decay if weights.dim() > 1 else 0.0
+        group = {"params": [weights], "scale": scale, "weight_decay": decay}
+        groups.append(group)
     momentum = recipe.momentum
-    return torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0)
+    return torch.optim.SGD(groups, 0.0, momentum, nesterov=momentum > 0)
 
 
 def take_step(
@@ -137,10 +138,12 @@ def take_step(
 
     Built in chapter 5.
     """
+    share = schedule(progress, recipe.warm_up)
     for group in optimiser.param_groups:
-        group["lr"] = recipe.rate * group["scale"] * schedule(progress, recipe.warm_up)
+        group["lr"] = recipe.rate * group["scale"] * share
+    smoothing = recipe.label_smoothing
     scores = network(images)
-    loss = F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing)
+    loss = F.cross_entropy(scores, labels, label_smoothing=smoothing)
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
@@ -168,7 +171,7 @@ def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     Raises:
         ValueError: no images, or not one label for each.
 
-    Built in chapter 5.
+    Used in chapter 5.
     """
     _check_labels(images, labels)
     device, training = next(network.parameters()).device, network.training
@@ -226,7 +229,7 @@ def train(
             or has another recipe, seed, distortion or network (the images are not
             compared); or the loss is no longer finite.
 
-    Paper: section 4.1, but with a recipe of today. Built in chapter 5.
+    Paper: section 4.1, but with a recipe of today. Used in chapter 5.
     """
     _check_labels(images, labels)
     _check_labels(*validation)

@@ -30,7 +30,7 @@ class LocalisationNet(nn.Module):
         ValueError: in_shape is not three positive integers, the image is too small to
             be halved that often, or start is not one theta.
 
-    Paper: section 3.1. Built in chapter 4.
+    Paper: section 3.1. Built in chapter 4, without ``start`` and ``wrap``.
     """
 
     def __init__(
@@ -107,7 +107,8 @@ class SpatialTransformer(nn.Module):
         sampler: the book's sampler, or PyTorch's ``F.grid_sample``: the same numbers,
             sooner.
 
-    Paper: section 3, figure 2. Built in chapter 4.
+    Paper: section 3, figure 2. Built in chapter 4, without ``grid_generator`` and
+    ``sampler``.
     """
 
     def __init__(

@@ -1,0 +1,218 @@
+"""What the package says of itself: built in a chapter's cell, and equal to that cell.
+
+A docstring's "Built in chapter 2." says that a code cell of chapter 2 defines the same
+name, and that the two syntax trees are equal. What a chapter leaves out is set aside:
+hints, docstrings, comments, and checks of the input. "Built in chapter 2, as ``tent``"
+names the cell's function where it differs; "Built in chapter 4, without ``start``" says
+what the package's has on top, so the trees differ.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import nbformat
+import pytest
+from notebooks import PACKAGE, ROOT, chapters, code_cells, plain_python
+
+Definition = ast.FunctionDef | ast.ClassDef
+BUILT = re.compile(
+    r"Built in\s+chapter\s+(?P<chapter>\d+)"
+    r"(?P<exercise>,\s+exercise\s+\d+\.\d+)?"
+    r"(?:,\s+as\s+``(?P<name>\w+)``)?"
+    r"(?P<without>,\s+without\s)?"
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A function or class of the package that a chapter is said to build."""
+
+    definition: Definition
+    module: str
+    chapter: int
+    name: str
+    in_exercise: bool
+    more: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.definition.name}"
+
+
+def claims() -> Iterator[Claim]:
+    """Find what says "Built in chapter"."""
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, Definition):
+                for found in BUILT.finditer(ast.get_docstring(node) or ""):
+                    yield Claim(
+                        definition=node,
+                        module=path.stem,
+                        chapter=int(found["chapter"]),
+                        name=found["name"] or node.name,
+                        in_exercise=found["exercise"] is not None,
+                        more=found["without"] is not None,
+                    )
+
+
+def definitions(chapter: int, in_exercises: bool) -> dict[str, Definition]:
+    """Collect what a chapter's cells define, in its text or in its exercises."""
+    notebook = nbformat.read(chapters()[chapter], as_version=4)
+    exercises = len(notebook.cells)
+    for i, cell in enumerate(notebook.cells):
+        if re.search("^## Exercises", cell.source, re.M):
+            exercises = i
+    cells = notebook.cells[exercises:] if in_exercises else notebook.cells[:exercises]
+    found: dict[str, Definition] = {}
+    for cell in code_cells(nbformat.from_dict({"cells": cells})):
+        for node in ast.parse(plain_python(cell.source)).body:
+            if isinstance(node, Definition):
+                found.setdefault(node.name, node)
+    return found
+
+
+def is_check(node: ast.stmt) -> bool:
+    """Say whether a statement checks the input: it raises, or calls what does."""
+    if isinstance(node, ast.If):
+        return isinstance(node.body[-1], ast.Raise) and not node.orelse
+    call = node.value if isinstance(node, ast.Expr) else None
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id.startswith("_check")
+    )
+
+
+def names_read(body: list[ast.stmt]) -> set[str]:
+    """Name what some statements read."""
+    nodes = (node for statement in body for node in ast.walk(statement))
+    return {
+        node.id
+        for node in nodes
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+class Bare(ast.NodeTransformer):
+    """Takes away what a chapter may leave out."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Drop docstring, hints and checks, and the names that only checks read."""
+        before = names_read(node.body)
+        self.bare_body(node)
+        node.returns = None
+        only_checked = before - names_read(node.body)
+        node.body = [
+            statement
+            for statement in node.body
+            if not (
+                isinstance(statement, ast.Assign)
+                and all(getattr(t, "id", "") in only_checked for t in statement.targets)
+            )
+        ]
+        self.generic_visit(node)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        """Drop the docstring, and what methods may leave out."""
+        self.bare_body(node)
+        self.generic_visit(node)
+        return node
+
+    def visit_For(self, node: ast.For) -> ast.For:
+        """Drop checks of each item."""
+        self.bare_body(node)
+        self.generic_visit(node)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        """Drop the hint of an argument."""
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign | ast.AnnAssign:
+        """Drop the hint of a variable that gets a value."""
+        if node.value is None:
+            return node
+        return ast.Assign([node.target], node.value)
+
+    @staticmethod
+    def bare_body(node: Definition | ast.For) -> None:
+        """Drop docstring and checks."""
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body = node.body[1:]
+        node.body = [statement for statement in node.body if not is_check(statement)]
+
+
+def bare(definition: Definition, name: str) -> str:
+    """Write a definition as Python, under a name, without what may be left out."""
+    tree = ast.parse(ast.unparse(definition)).body[0]
+    assert isinstance(tree, Definition)
+    tree.name = name
+    return ast.unparse(ast.fix_missing_locations(Bare().visit(tree)))
+
+
+CLAIMS = list(claims())
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=str)
+def test_what_is_built_in_a_chapter_is_what_the_package_holds(claim: Claim) -> None:
+    cells = definitions(claim.chapter, claim.in_exercise)
+    assert claim.name in cells, f"no code cell of the chapter defines {claim.name}"
+    ours = bare(claim.definition, claim.name)
+    theirs = bare(cells[claim.name], claim.name)
+    if claim.more:
+        assert ours != theirs, 'equal: the docstring need not say "without"'
+    else:
+        assert ours == theirs
+
+
+def test_the_core_says_where_it_is_built() -> None:
+    modules = {claim.module for claim in CLAIMS}
+    core = {"affine", "interpolation", "pooling", "transformer"}
+    assert core | {"networks", "training"} <= modules
+
+
+CELL = """\
+def f(x, n):
+    y = []
+    for k in range(n):
+        y += [k * x]
+    return y
+"""
+FIRST, LOOP = "    y =", "        y +="
+SPREAD_CHECK = "    bad = x < 0\n    if bad:\n        raise Error(n)\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("(x, n)", "(x: Tensor, n: int) -> list[Tensor]"),
+        (FIRST, "    y: list[Tensor] ="),
+        (FIRST, f'    """Say what."""\n{FIRST}'),
+        (FIRST, f"    _check(x)\n{FIRST}"),
+        (FIRST, SPREAD_CHECK + FIRST),
+        (LOOP, f"        if k:\n            raise Error\n{LOOP}"),
+    ],
+)
+def test_hints_docstrings_and_checks_may_be_left_out(old: str, new: str) -> None:
+    one, other = (ast.parse(text).body[0] for text in (CELL, CELL.replace(old, new, 1)))
+    assert ast.dump(one) != ast.dump(other)
+    assert bare(one, "f") == bare(other, "f")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("k * x", "x * k"),
+        ("n)", "n=1)"),
+        (FIRST, f"    if x:\n        return\n{FIRST}"),
+        (FIRST, f"    z = x\n{FIRST}"),
+        (FIRST, f"    clear(x)\n{FIRST}"),
+    ],
+)
+def test_nothing_else_may_be_left_out(old: str, new: str) -> None:
+    one, other = (ast.parse(text).body[0] for text in (CELL, CELL.replace(old, new, 1)))
+    assert bare(one, "f") != bare(other, "f")
