@@ -1,65 +1,73 @@
-# make book       build the site into _build/html
-# make pdf        set the whole book with LaTeX, into _build/latex
-# make test       prove the book: code, notebooks, site
-# make notebooks  run all chapters in place and store their outputs
-# make lab        open the chapters in JupyterLab
+# make check        within a minute: style, types, form, and the tests near your change
+# make chapter N=3  run chapter 3, build its page, say where to look
+# make book         build the site into _build/html
+# make pdf          set the whole book with LaTeX, into _build/latex
+# make test         prove the book: code, notebooks, site
+# make notebooks    run all chapters in place and store their outputs
+# make lab          open the chapters in JupyterLab
+# make lock         choose the exact versions again, after a change of requirements.txt
 #
-# Each command first makes the environment .venv when it is missing or out of
+# Each command first makes the environment .venv where it is missing, or brings it up to
 # date. Another Python or folder: make book PYTHON=python3.12 VENV=/some/folder
 
 VENV ?= .venv
 PYTHON ?= python3
 
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 BINDER := $(VENV)-binder
-BINDER_READY := $(BINDER)/.ready
 CHAPTERS := $(wildcard chapters/*.ipynb)
+# It takes as long as all others together.
+LONGEST := chapters/05-straightening-digits.ipynb
 SITE := _build/html/index.html
 PDF := _build/latex/spatial-transformers.pdf
 TEX_PACKAGES := texlive-xetex texlive-fonts-recommended latexmk fonts-freefont-otf fonts-dejavu-core
 BROWSER_TESTS := $(addprefix tests/test_,site.py access.py keyboard.py touch.py lab.py)
+# What `make check` compares your files with, to find the tests near your change.
+SINCE ?= HEAD
+# Chapter 3 for N=3, ten-minutes for N=ten.
+CHAPTER = $(firstword $(wildcard chapters/0$(N)-*.ipynb chapters/$(N)*.ipynb))
+# On two cores, as most machines that run checks have.
+TWO := --numprocesses 2 --dist
 
 # One thread: results do not depend on the number of cores.
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
+# Some machines forbid Python to keep what it has compiled: then every process compiles
+# all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 # No progress bars, as among the stored outputs.
 nbval: export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book pdf latex tex-packages test lint unit style nbval site browser notebooks lab clean
+.PHONY: help environment binder-environment check chapter book pdf latex tex-packages \
+  test lint types javascript near unit style nbval site browser notebooks lab lock clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
-$(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
-	  || { echo "The book needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is" \
-	  "$$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
-	@touch $@
+environment:
+	@$(PYTHON) tools/set_up.py "$(VENV)"
 
-# The environment that Binder makes of its files, with the kernel that its image brings
-# along. Where PyTorch's index cannot be reached, pip waits and warns for each package:
-# hence few retries, and no warnings unless it fails.
-$(BINDER_READY): binder/requirements.txt requirements.txt
-	$(PYTHON) -m venv --clear $(BINDER)
-	PIP_RETRIES=1 $(BINDER)/bin/python -m pip install --quiet --no-compile \
-	  --requirement binder/requirements.txt "$$(grep ^ipykernel== requirements.txt)" \
-	  2> $(BINDER)/pip.log || { cat $(BINDER)/pip.log >&2; exit 1; }
-	$(BINDER)/bin/python -m ipykernel install --sys-prefix --name binder
-	@touch $@
+binder-environment: environment
+	@$(BIN)/python tools/set_up.py --binder "$(BINDER)"
 
-book: $(READY)
+check: lint types javascript style near
+	@echo; echo "Nothing wrong here. What takes longer is in: make test"
+
+chapter: environment
+	@test -f "$(CHAPTER)" || { echo "Which chapter? For instance: make chapter N=3"; exit 1; }
+	$(BIN)/python tools/notebooks.py run $(CHAPTER)
+	$(BIN)/jupyter-book build . --quiet
+	@echo "Look at: file://$(CURDIR)/_build/html/$(CHAPTER:.ipynb=.html)"
+
+book: environment
 	$(BIN)/jupyter-book build .
 	@echo "Open $(SITE) in a browser."
 
 # The PDF's date is that of the last commit, so the same book gives the same file.
 pdf: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
-pdf: latex $(READY)
+pdf: latex environment
 	rm -rf _build/latex
 	$(BIN)/jupyter-book build . --builder latex -W -n --keep-going
 	cd _build/latex && latexmk -xelatex -silent -halt-on-error $(notdir $(PDF:.pdf=))
@@ -74,55 +82,75 @@ latex:
 tex-packages:
 	@echo $(TEX_PACKAGES)
 
-test: lint unit style nbval site browser
+test: lint types javascript unit style nbval site browser
 	@echo; echo "Everything passed."
 
-lint: $(READY)
+lint: environment
 	@echo; echo "== Code style and spelling =="
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-unit: $(READY)
+types: environment
+	@echo; echo "== Types =="
+	$(BIN)/mypy
+
+javascript: environment node_modules/.package-lock.json
+	@echo; echo "== JavaScript: types, style, and a bundle no older than its source =="
+	PATH="$(abspath $(BIN)):$$PATH" npm run --silent check
+
+node_modules/.package-lock.json: package.json package-lock.json | environment
+	PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+near: environment
+	@echo; echo "== Unit tests: the core's, and those near what has changed since $(SINCE) =="
+	$(BIN)/pytest --quiet $(TWO) worksteal $$($(BIN)/python tools/near.py "$(SINCE)")
+
+unit: environment
 	@echo; echo "== Unit tests =="
-	$(BIN)/pytest tests $(addprefix --ignore=,tests/test_notebooks.py $(BROWSER_TESTS))
+	$(BIN)/pytest $(TWO) loadfile tests \
+	  $(addprefix --ignore=,tests/test_notebooks.py $(BROWSER_TESTS))
 
-style: $(READY)
+style: environment
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
-	$(BIN)/pytest tests/test_notebooks.py
+	$(BIN)/pytest --quiet tests/test_notebooks.py
 
-# Each chapter alone in an empty folder, two at a time. What setuptools leaves behind
-# would let a file stay in the package after it is gone.
-nbval: $(READY) $(BINDER_READY)
+# Each chapter alone in an empty folder, two at a time, the longest first. What setuptools
+# leaves behind would let a file stay in the package after it is gone.
+nbval: environment binder-environment
 	@echo; echo "== Notebooks: alone, as on Binder, every cell gives its stored output again =="
 	rm -rf build stn_tutorial.egg-info
 	PATH="$(abspath $(BINDER))/bin:$$PATH" PIP_QUIET=1 binder/postBuild
 	rm -rf build stn_tutorial.egg-info
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && for path in $(CHAPTERS); do \
-	  alone="$$folder/$$(basename $$path .ipynb)"; mkdir "$$alone" && cp $$path "$$alone" || exit; \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && set -- \
+	&& for path in $(LONGEST) $(filter-out $(LONGEST),$(CHAPTERS)); do \
+	  alone="$$folder/$$(basename $$path .ipynb)"; \
+	  mkdir "$$alone" && cp $$path "$$alone" && set -- "$$@" "$$alone" || exit; \
 	done && JUPYTER_PATH="$(abspath $(BINDER))/share/jupyter" $(BIN)/pytest \
-	  --numprocesses 2 --dist loadfile \
-	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$folder"
+	  $(TWO) loadfile --no-loadscope-reorder \
+	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$@"
 
-site: $(READY)
-	@echo; echo "== Site: built from clean, no warning allowed =="
-	rm -rf _build/html _build/.doctrees  # not the PDF, which the site offers
-	$(BIN)/jupyter-book build . --all -W -n --keep-going
-	@echo; echo "== Site: built again elsewhere, byte for byte the same =="
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && cp -R * "$$folder" \
-	&& (cd "$$folder" && rm -rf _build/html _build/.doctrees \
-	  && PYTHONHASHSEED=1 $(abspath $(BIN))/jupyter-book build . --all --quiet) \
-	&& diff -rq _build/html "$$folder/_build/html"
+site: environment
+	@echo; echo "== Site: built from clean, no warning allowed; elsewhere, byte for byte the same =="
+	$(BIN)/python site/build_twice.py
 
-browser: $(READY)
+browser: environment
 	@echo; echo "== Site and figures in a browser =="
-	$(BIN)/pytest $(BROWSER_TESTS)
+	$(BIN)/pytest $(TWO) worksteal $(BROWSER_TESTS)
 
-notebooks: $(READY)
+notebooks: environment
 	$(BIN)/python tools/notebooks.py run
 
-lab: $(READY)
+lab: environment
 	$(BIN)/jupyter lab chapters
+
+# What stands in the lock stays as it is, as far as requirements.txt allows. For the
+# newest of everything, remove the file first.
+lock: environment
+	$(BIN)/python -m uv pip compile requirements.txt --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-package torch --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:
 	rm -rf _build

@@ -115,18 +115,35 @@ def test_binder_renders_its_configuration(tmp_path: Path) -> None:
     assert "\nRUN ./binder/postBuild\n" in rendered
 
 
-def test_readme_names_the_pinned_pytorch() -> None:
+def test_the_lock_holds_the_pins_and_no_address() -> None:
+    """PyTorch aside, and what its build for graphics cards would bring along."""
     pins = dict(PIN.findall(read("requirements.txt")))
-    assert set(re.findall(r"torch==(\S+)", read("README.md"))) == {pins["torch"]}
+    del pins["torch"]
+    lock = read("requirements.lock")
+    locked = dict(PIN.findall(lock))
+    names = {name.lower().replace("_", "-"): pin for name, pin in pins.items()}
+    assert names.items() <= locked.items(), "run `make lock`"
+    assert not re.search(r"^(torch|triton|nvidia|cuda)", lock, re.M)
+    assert "://" not in lock
+    entries = re.split(r"\n(?=\S)", lock.split("make lock\n")[1])
+    assert len(entries) > len(pins)
+    assert all("--hash=sha256:" in entry for entry in entries)
 
 
-def test_readme_opens_with_the_commands_of_the_makefile() -> None:
-    first_block = read("README.md").split("```")[1]
-    commands = re.findall(r"^make (\w+)", first_block, re.M)
-    assert commands == ["book", "pdf", "test", "notebooks", "lab"]
-    assert commands == re.findall(r"^# make (\w+)", read("Makefile"), re.M)
-    for command in commands:
-        assert re.search(rf"^{command}:", read("Makefile"), re.M)
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_commands_on_the_pages_are_in_the_makefile(page: str) -> None:
+    targets = set(re.findall(r"^([\w-]+):(?!=)", read("Makefile"), re.M))
+    commands = re.findall(r"(?:^|`)make ([\w-]+)", read(page), re.M)
+    assert commands
+    assert set(commands) <= targets
+
+
+def test_the_makefile_explains_its_commands() -> None:
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    targets = set(re.findall(r"^([\w-]+):(?!=)", read("Makefile"), re.M))
+    explained = re.findall(r"^make (\w+)", done.stdout, re.M)
+    assert {"check", "chapter", "book", "test", "lock"} <= set(explained) <= targets
 
 
 def test_one_version_everywhere() -> None:

@@ -1,0 +1,173 @@
+"""Make the environment that everything here runs in, or bring it up to date.
+
+    python3 tools/set_up.py [FOLDER]           for the book, its site and its tests
+    python3 tools/set_up.py --binder FOLDER    what Binder installs, and no more
+
+`requirements.lock` names the exact versions; uv installs them and checks each file by
+its hash. PyTorch is not in it, because its build depends on the machine: pip installs
+the version of `requirements.txt`, on Linux the build without graphics cards.
+An environment that is up to date stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+RECIPE = ["requirements.txt", "requirements.lock", "pyproject.toml", "tools/set_up.py"]
+BINDER_RECIPE = ["binder/requirements.txt", "requirements.lock", "tools/set_up.py"]
+
+
+def python_of(folder: Path) -> Path:
+    """The interpreter of an environment."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def receipt(folder: Path, recipe: list[str]) -> str:
+    """What an environment is left with once it is whole: its place, its recipe's hash.
+
+    The place counts because programs in an environment name it in their first line.
+    """
+    digest = hashlib.sha256()
+    for name in recipe:
+        digest.update((ROOT / name).read_bytes())
+    return f"{folder}\n{ROOT}\n{digest.hexdigest()}\n"
+
+
+def works_here(folder: Path) -> bool:
+    """Say whether an environment was made in this place, for this book, and can run.
+
+    After an update of the system, its Python may be another one or gone.
+    """
+    kept = folder / ".ready"
+    if not kept.exists():
+        return False
+    if kept.read_text("utf-8").splitlines()[:2] != [str(folder), str(ROOT)]:
+        return False
+    try:
+        command = [str(python_of(folder)), "-c", "import pip"]
+        tried = subprocess.run(command, check=False)
+    except OSError:
+        return False
+    return tried.returncode == 0
+
+
+def pin(package: str) -> str:
+    """The line of `requirements.txt` that pins a package."""
+    text = (ROOT / "requirements.txt").read_text("utf-8")
+    (line,) = re.findall(rf"^{package}==\S+", text, re.M)
+    return line
+
+
+def answers(address: str, seconds: float = 3) -> bool:
+    """Say whether a web address answers within a few seconds."""
+    try:
+        with urllib.request.urlopen(address, timeout=seconds):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def torch_options(platform: str = sys.platform, index: str = TORCH_INDEX) -> list[str]:
+    """Choose where pip looks for PyTorch, and say so where there is a choice.
+
+    On Linux, PyPI's build brings gigabytes for graphics cards, which the book does not
+    use. PyTorch's own index has one without them.
+    """
+    if platform != "linux":
+        return []
+    if answers(f"{index}/torch/"):
+        print("PyTorch: the build without graphics cards, from PyTorch's own index.")
+        return ["--index-url", index]
+    print(
+        "PyTorch: its own index does not answer, so pip takes the build that it finds. "
+        "PyPI's brings along gigabytes for graphics cards."
+    )
+    return []
+
+
+def run(*command: object) -> None:
+    """Run a command, and stop here if it fails."""
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(f"This failed: {' '.join(map(str, command))}")
+
+
+def make(folder: Path) -> None:
+    """Make the environment for all of the book, or change it to today's recipe."""
+    python = python_of(folder)
+    if works_here(folder):
+        print(f"Bringing the environment {folder} up to date.", flush=True)
+    else:
+        if not (3, 11) <= sys.version_info[:2] < (3, 14):
+            version = ".".join(map(str, sys.version_info[:3]))
+            sys.exit(
+                "The book needs Python 3.11, 3.12 or 3.13, but this is "
+                f"{version}. Try: make PYTHON=python3.11"
+            )
+        if (folder / "pyvenv.cfg").exists():
+            print(f"{folder} was moved, copied or left half made: making it again.")
+        else:
+            print(f"Making the environment {folder}.", flush=True)
+        run(sys.executable, "-m", "venv", "--clear", folder)
+    pip = [python, "-m", "pip", "install", "-qq", "--no-compile"]
+    uv = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+    run(*pip, pin("uv"))
+    run(*uv, "--no-deps", "--require-hashes", "--requirement", "requirements.lock")
+    run(*pip, *torch_options(), pin("torch"))
+    run(*uv, "--no-deps", "--no-build-isolation", "--editable", ".")
+
+
+def make_binder(folder: Path) -> None:
+    """Make the environment that Binder makes of its files, with its image's kernel.
+
+    Run it with the Python of the book's environment. What Binder's list leaves open
+    comes in the versions of the lock.
+    """
+    print(f"Making the environment {folder}, as Binder does.", flush=True)
+    python = python_of(folder)
+    uv = [sys.executable, "-m", "uv"]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install"]
+    run(*uv, "venv", "--quiet", "--clear", "--seed", "--python", sys.executable, folder)
+    run(*pip, "-qq", "--no-compile", "--no-deps", *torch_options(), pin("torch"))
+    # Not the list's index: PyTorch is there, and uv fails where an index is silent.
+    listed = (ROOT / "binder/requirements.txt").read_text("utf-8").splitlines()
+    wanted = folder / "wanted.txt"
+    lines = [line for line in listed if not line.startswith("--")]
+    wanted.write_text("\n".join([*lines, pin("ipykernel")]), "utf-8")
+    uv += ["pip", "install", "--quiet", "--python", python]
+    run(*uv, "--requirement", wanted, "--constraint", "requirements.lock")
+    run(python, "-m", "ipykernel", "install", "--sys-prefix", "--name", "binder")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", default=".venv")
+    parser.add_argument("--binder", action="store_true")
+    options = parser.parse_args(arguments)
+    folder = Path(os.path.abspath(ROOT / options.folder))
+    whole = receipt(folder, BINDER_RECIPE if options.binder else RECIPE)
+    kept = folder / ".ready"
+    if works_here(folder) and kept.read_text("utf-8") == whole:
+        return
+    if options.binder:
+        make_binder(folder)
+    else:
+        make(folder)
+    kept.write_text(whole, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
