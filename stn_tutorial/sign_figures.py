@@ -56,7 +56,7 @@ def show_windows(
 
     Args:
         images: shape (N, 3, 48, 48), in [0, 1].
-        theta: the windows, shape (N, 2, 3).
+        theta: the windows, shape (N, 2, 3), or (1, 2, 3) for one on all images.
         title: text above all.
         side: pixels a side of what the windows show.
 
@@ -64,7 +64,8 @@ def show_windows(
     """
     seen = read_windows(images, theta, side)
     figure = show_images([*images, *seen], columns=len(images), height=0.95)
-    for ax, window in zip(figure.axes, theta, strict=False):
+    windows = theta.expand(len(images), 2, 3)
+    for ax, window in zip(figure.axes, windows, strict=False):
         draw_window(ax, window)
     figure.suptitle(title, fontsize=10)
     return figure
@@ -81,7 +82,7 @@ def film(
 
     Args:
         images: shape (N, 3, 48, 48), in [0, 1].
-        thetas: for each moment the windows, shape (N, 2, 3).
+        thetas: for each moment the windows, shape (N, 2, 3) or (1, 2, 3).
         titles: text above each moment.
         label: what the film shows, for readers who cannot see it.
         side: pixels a side of what the windows show.

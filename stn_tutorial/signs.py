@@ -168,7 +168,7 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
 
     Args:
         theta: affine transforms; the window of each is where it sends the square from
-            -1 to 1. Shape (N, 2, 3).
+            -1 to 1. Shape (N, 2, 3), or (1, 2, 3) for one that serves all.
         boxes: x1, y1, x2, y2 in the same normalised coordinates, shape (N, 4).
 
     Returns:
@@ -179,12 +179,13 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
 
     Used in chapter 7.
     """
-    n = len(theta)
-    if theta.shape != (n, 2, 3) or boxes.shape != (n, 4):
+    n = len(boxes)
+    if boxes.shape != (n, 4) or theta.shape not in ((n, 2, 3), (1, 2, 3)):
         raise ValueError(
-            "expected theta of shape (N, 2, 3) and boxes of shape (N, 4), but got "
-            f"{tuple(theta.shape)} and {tuple(boxes.shape)}"
+            "expected theta of shape (N, 2, 3) or (1, 2, 3) and boxes of shape (N, 4), "
+            f"but got {tuple(theta.shape)} and {tuple(boxes.shape)}"
         )
+    theta = theta.expand(n, 2, 3)
     line = torch.linspace(-1.5, 1.5, 150)
     points = torch.cartesian_prod(line, line)
     shares = []

@@ -61,7 +61,7 @@ def test_the_outline_of_a_window_lies_where_theta_says(images):
 
 
 def test_below_each_image_stands_what_its_window_shows(images):
-    theta = compose(translation(-0.5, -0.5), scaling(0.5)).expand(4, 2, 3)
+    theta = compose(translation(-0.5, -0.5), scaling(0.5))  # one for all
     figure = show_windows(images, theta, "title", side=24)
     assert len(figure.axes) == 8
     for ax, image in zip(figure.axes[4:], images, strict=True):

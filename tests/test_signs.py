@@ -196,6 +196,12 @@ def test_overlap_of_many():
     assert (found - wanted).abs().mean() < 0.02
 
 
+def test_one_window_serves_all_boxes():
+    boxes = torch.tensor([[-0.5, -0.5, 0.5, 0.5], [0.0, -0.5, 1.0, 0.5]])
+    found = overlap(scaling(0.5), boxes)
+    assert found.tolist() == pytest.approx([1, 1 / 3], abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("theta", "boxes"), [((2, 2, 3), (3, 4)), ((2, 3, 3), (2, 4)), ((2, 2, 3), (2, 2))]
 )

@@ -112,8 +112,8 @@ def main(weights: Path) -> None:
         "model": model,
         "test_error": error_rate(network, images, labels),
         "overlap": {
-            "whole image": mean(overlap(identity(len(boxes)), boxes)),
-            "one window": mean(overlap(fixed.expand(len(boxes), 2, 3), boxes)),
+            "whole image": mean(overlap(identity(), boxes)),
+            "one window": mean(overlap(fixed, boxes)),
             "learned": mean(fit),
             "learned, where it errs": mean(fit[wrong]),
         },
