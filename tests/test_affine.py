@@ -240,7 +240,25 @@ def test_grid_equals_pytorch(size, dtype, tolerance, align_corners):
     assert_close(*results, atol=tolerance, rtol=tolerance)
 
 
+@both_alignments
+@pytest.mark.parametrize("n", [1, 4])
+def test_one_theta_serves_a_batch(n, align_corners):
+    """PyTorch wants it repeated: the same grid, and the same gradient of theta."""
+    gen = torch.Generator().manual_seed(0)
+    theta = torch.randn(1, 2, 3, dtype=torch.float64, generator=gen)
+    pull = torch.randn(n, 5, 7, 2, dtype=torch.float64, generator=gen)
+    size = (n, 3, 5, 7)
+    ours, theirs = theta.clone().requires_grad_(), theta.clone().requires_grad_()
+    grid = affine_grid(ours, size, align_corners)
+    expected = F.affine_grid(theirs.expand(n, 2, 3), size, align_corners=align_corners)
+    assert_close(grid, expected)
+    (slope,) = torch.autograd.grad(grid, ours, pull)
+    (expected_slope,) = torch.autograd.grad(expected, theirs, pull)
+    assert_close(slope, expected_slope)
+
+
 def test_grid_of_an_empty_batch():
+    assert affine_grid(identity(), (0, 1, 4, 5)).shape == (0, 4, 5, 2)
     assert affine_grid(torch.zeros(0, 2, 3), (0, 1, 4, 5)).shape == (0, 4, 5, 2)
 
 

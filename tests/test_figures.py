@@ -1,20 +1,12 @@
-"""Figures: what is drawn stands where it should, and animations hold their frames."""
-
-import base64
-import io
-import re
+"""Figures: what is drawn stands where it should."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from skimage import data
 
 from stn_tutorial.affine import affine_grid, identity, scaling, translation
-from stn_tutorial.animation import Animation, frame
-from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.figures import (
     GRID,
     INPUT,
@@ -48,15 +40,6 @@ def drawn(ax):
     """The one picture on an axis, as an array."""
     (picture,) = ax.images
     return np.asarray(picture.get_array())
-
-
-def test_cat_photo_is_the_bundled_photograph():
-    photo = cat_photo()
-    assert photo.shape == (1, 3, 300, 451)
-    assert photo.dtype == torch.float32
-    expected = torch.tensor(data.chelsea()).permute(2, 0, 1) / 255
-    assert torch.equal(photo[0], expected)
-    assert photo.max() <= 1
 
 
 # Images ------------------------------------------------------------------------
@@ -218,78 +201,3 @@ def test_panels_hold_their_curves():
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     legend = figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["one", "two"]
-
-
-# Animations --------------------------------------------------------------------
-
-COLOURS = ["#0072B2", "#D55E00", "#009E73"]
-FRAMES = [Image.new("RGB", (6, 4), colour) for colour in COLOURS]
-for i, picture in enumerate(FRAMES):
-    picture.putpixel((i, 1), (255, 255, 255))
-
-
-def pictures_in(png, width):
-    strip = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    return [
-        np.asarray(strip.crop((x, 0, x + width, strip.height)))
-        for x in range(0, strip.width, width)
-    ]
-
-
-def test_animation_holds_its_frames_in_order():
-    bundle = Animation(FRAMES, "three colours")._repr_mimebundle_()
-    first, sprite = re.findall(r"image/png;base64,([\w+/=]+)", bundle["text/html"])
-    shown = pictures_in(sprite, 6)
-    assert len(shown) == 3
-    assert np.array_equal(pictures_in(first, 6), shown[:1])
-    for frame_shown, original in zip(shown, FRAMES, strict=True):
-        assert np.array_equal(frame_shown, np.asarray(original))
-    assert 'max="2"' in bundle["text/html"]
-
-
-def test_still_shows_first_and_last_frame():
-    bundle = Animation(FRAMES, "three colours")._repr_mimebundle_()
-    first, last = pictures_in(bundle["image/png"], 6)
-    assert np.array_equal(first, np.asarray(FRAMES[0]))
-    assert np.array_equal(last, np.asarray(FRAMES[2]))
-
-
-def test_animation_is_described_and_asks_no_other_server():
-    bundle = Animation(FRAMES, 'a "wide" grid & <b>')._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "text/html", "image/png"}
-    assert bundle["text/plain"] == 'Animation of 3 frames: a "wide" grid & <b>'
-    page = bundle["text/html"]
-    assert 'alt="a &quot;wide&quot; grid &amp; &lt;b&gt;"' in page
-    assert "//" not in re.sub(r"base64,[\w+/=]+", "", page)
-    assert re.findall(r' src="([^,]+),', page) == ["data:image/png;base64"]
-
-
-def test_animations_on_one_page_have_their_own_ids():
-    both = Animation(FRAMES, "x"), Animation(FRAMES[::-1], "x")
-    pages = [animation._repr_mimebundle_()["text/html"] for animation in both]
-    ids = [re.search(r'id="([\w-]+)"', page)[1] for page in pages]
-    assert ids[0] != ids[1]
-    assert all(f'getElementById("{i}")' in p for i, p in zip(ids, pages, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        ([], "at least two frames of one size, but got 0"),
-        (FRAMES[:1], r"but got 1 of size\(s\) \[\(6, 4\)\]"),
-        ([FRAMES[0], Image.new("RGB", (4, 6))], r"got 2 .*\[\(4, 6\), \(6, 4\)\]"),
-    ],
-)
-def test_bad_frames_are_named(frames, message):
-    with pytest.raises(ValueError, match=message):
-        Animation(frames, "x")
-
-
-@pytest.mark.parametrize("title", ["short", "a title far wider than the figure" * 3])
-def test_frame_has_the_size_of_its_figure(title):
-    figure, ax = plt.subplots(figsize=(2, 1))
-    ax.plot([0, 1])
-    ax.set_title(title)
-    dpi = plt.rcParams["savefig.dpi"]
-    assert frame(figure).size == (2 * dpi, dpi)
-    assert not plt.get_fignums()

@@ -22,7 +22,7 @@ from torch.testing import assert_close
 from stn_tutorial import training
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.distortions import distort
-from stn_tutorial.networks import Network, compact_cnn, fcn
+from stn_tutorial.networks import BFloat16, Network, compact_cnn, fcn
 from stn_tutorial.training import (
     Recipe,
     error_rate,
@@ -134,7 +134,7 @@ def by_hand(weights, velocity, grads, recipe, share):
             grad = grad + recipe.weight_decay * weights[name]
         velocity[name] = recipe.momentum * velocity[name] + grad
         rate = recipe.rate * share
-        if name.startswith("localisation"):
+        if name.startswith("transformer.localisation"):
             rate *= recipe.localisation_rate
         weights[name] = weights[name] - rate * (grad + recipe.momentum * velocity[name])
 
@@ -153,15 +153,15 @@ def test_steps_are_those_by_hand(clip):
         clip=clip,
     )
     torch.manual_seed(0)
-    layers = {"localisation": nn.Linear(5, 4), "classifier": nn.Linear(4, 3)}
-    network = nn.Sequential()
-    for name, layer in layers.items():
-        network.add_module(name, layer.double())
+    localisation = LocalisationNet((1, 4, 5), hidden=())
+    nn.init.normal_(localisation.last.weight, std=0.1)
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(20, 3))
+    network = Network(classifier, SpatialTransformer(localisation)).double()
     weights = {k: v.detach().clone() for k, v in network.named_parameters()}
     velocity = {k: torch.zeros_like(v) for k, v in weights.items()}
     optimiser = make_optimiser(network, recipe)
     for progress, share in ((0.2, 0.5), (0.4, 1), (0.7, 0.5), (0.9, 0.066987298)):
-        images, labels = torch.randn(6, 5).double(), torch.randint(3, (6,))
+        images, labels = torch.randn(6, 1, 4, 5).double(), torch.randint(3, (6,))
         leaves = {k: v.requires_grad_() for k, v in weights.items()}
         scores = torch.func.functional_call(network, leaves, images)
         wanted = 0.7 * F.one_hot(labels, 3) + 0.3 / 3
@@ -175,6 +175,47 @@ def test_steps_are_those_by_hand(clip):
         assert not loss.requires_grad
         for name, parameter in network.named_parameters():
             assert_close(parameter.detach(), weights[name], rtol=1e-5, atol=1e-9)
+
+
+def scales(network, recipe):
+    """The rate of each weight as a multiple of the recipe's: name -> number."""
+    name_of = {id(weight): name for name, weight in network.named_parameters()}
+    groups = make_optimiser(network, recipe).param_groups
+    return {name_of[id(group["params"][0])]: group["scale"] for group in groups}
+
+
+def test_a_localisation_net_has_its_rate_wherever_it_stands():
+    """In front, and deep within the classifier, inside a module of another kind."""
+    classifier = nn.Sequential(
+        nn.Conv2d(1, 2, 3),
+        BFloat16(nn.Sequential(SpatialTransformer(LocalisationNet((2, 6, 6))))),
+        nn.Flatten(),
+        nn.Linear(72, 3),
+    )
+    network = Network(classifier, SpatialTransformer(LocalisationNet((1, 8, 8))))
+    found = scales(network, Recipe(images=1, localisation_rate=0.25))
+    assert len(found) == len(list(network.parameters())) == 16
+    localising = {name for name, scale in found.items() if scale == 0.25}
+    assert localising == {name for name in found if ".localisation." in name}
+    assert len(localising) == 12
+    assert {found[name] for name in found.keys() - localising} == {1.0}
+
+
+def test_a_name_alone_gives_no_rate_of_its_own():
+    """Only what a transformer localises with has one, whatever a module is called."""
+    network = nn.Sequential()
+    network.add_module("localisation", LocalisationNet((1, 6, 6), hidden=()))
+    network.add_module("localisation_of_errors", nn.Linear(3, 3))
+    assert set(scales(network, Recipe(images=1)).values()) == {1.0}
+    transformer = SpatialTransformer(LocalisationNet((1, 6, 6), hidden=()))
+    transformer.classifier = nn.Linear(3, 3)
+    found = scales(transformer, Recipe(images=1, localisation_rate=0.25))
+    assert found == {
+        "localisation.last.weight": 0.25,
+        "localisation.last.bias": 0.25,
+        "classifier.weight": 1.0,
+        "classifier.bias": 1.0,
+    }
 
 
 class Recorder(nn.Module):
@@ -578,15 +619,15 @@ def test_weights_without_momentum_go_on_too(frozen, tmp_path, monkeypatch):
     first = network().classifier[0].weight.clone()
     whole, _ = train_small(network=network(), recipe=recipe)
     assert torch.equal(whole.classifier[0].weight, first) is frozen
-    save_to, saves = training._save, []
+    save_checkpoint, saves = training.save_checkpoint, []
 
     def save_once(*args):
         if saves:
             raise KeyboardInterrupt
-        saves.append(save_to(*args))
+        saves.append(save_checkpoint(*args))
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_save", save_once)
+        patch.setattr(training, "save_checkpoint", save_once)
         with pytest.raises(KeyboardInterrupt):
             train_small(tmp_path / "run", network(), recipe=recipe)
     resumed, _ = train_small(tmp_path / "run", network(), recipe=recipe)

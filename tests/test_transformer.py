@@ -17,9 +17,9 @@ KINDS = {
     "convolutional": {"channels": (4, 6), "hidden": (16,)},
 }
 WARPS = {
-    "affine": (affine_grid, identity()[0]),
-    "projective": (projective_grid, torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])),
-    "spline": (thin_plate_spline_grid, control_points()),
+    "affine": (affine_grid, identity()),
+    "projective": (projective_grid, torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])),
+    "spline": (thin_plate_spline_grid, control_points()[None]),
 }
 every_warp = pytest.mark.parametrize(
     ("grid_generator", "start"), WARPS.values(), ids=WARPS
@@ -93,7 +93,7 @@ def test_every_warp_starts_as_the_identity(grid_generator, start):
     localisation = LocalisationNet((2, 12, 10), start=start)
     transformer = SpatialTransformer(localisation, grid_generator=grid_generator)
     output, theta = transformer(images, return_theta=True)
-    assert torch.equal(theta, start.expand(3, *start.shape))
+    assert torch.equal(theta, torch.cat([start, start, start]))
     assert_close(output, images, atol=1e-5, rtol=0)
 
 
@@ -115,10 +115,10 @@ def test_every_warp_learns(grid_generator, start):
 
 def test_start_is_copied():
     """Training the net leaves the given tensor as it is."""
-    start = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])
+    start = identity()
     localisation = LocalisationNet((1, 8, 8), start=start)
     nn.init.zeros_(localisation.last.bias)
-    assert start[0] == 1
+    assert torch.equal(start, identity())
 
 
 @every_warp
@@ -268,6 +268,22 @@ BAD = {
     "too small for the poolings": (
         lambda: LocalisationNet((1, 28, 7), channels=(4, 4, 4)),
         r"3 poolings need .* at least 8 pixels a side, got in_shape \(1, 28, 7\)",
+    ),
+    "start without a batch": (
+        lambda: LocalisationNet((1, 8, 8), start=identity()[0]),
+        r"one theta of shape \(1, 2, 3\), .* but got shape \(2, 3\)",
+    ),
+    "start of two": (
+        lambda: LocalisationNet((1, 8, 8), start=identity(2)),
+        r"one theta of shape \(1, 2, 3\), .* but got shape \(2, 2, 3\)",
+    ),
+    "start of eight numbers without a batch": (
+        lambda: LocalisationNet((1, 8, 8), start=torch.zeros(8)),
+        r"or \(1, ...\) for another kind of transform, but got shape \(8,\)",
+    ),
+    "start of control points without a batch": (
+        lambda: LocalisationNet((1, 8, 8), start=control_points()),
+        r"or \(1, ...\) for another kind of transform, but got shape \(16, 2\)",
     ),
     "channels": (
         lambda: SpatialTransformer(LocalisationNet((3, 8, 8)))(IMAGES),

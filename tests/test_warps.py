@@ -233,6 +233,26 @@ def test_a_batch_is_its_images():
 
 
 @pytest.mark.parametrize(
+    ("make", "one"),
+    [(projective_grid, tilts(1)), (thin_plate_spline_grid, bends(1, 16))],
+    ids=["projective", "spline"],
+)
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_one_theta_serves_a_batch(make, one, n):
+    """As if it were repeated: the same grid, and the same gradient of theta."""
+    size = (n, 2, 5, 3)
+    pull = normal(n, 5, 3, 2, seed=1)
+    results = []
+    for copies in (1, n):
+        leaf = one.clone().requires_grad_()
+        grid = make(leaf.expand(copies, *one.shape[1:]), size)
+        (slope,) = torch.autograd.grad(grid, leaf, pull)
+        results.append((grid, slope))
+    assert results[0][0].shape == (n, 5, 3, 2)
+    assert_close(*results)
+
+
+@pytest.mark.parametrize(
     ("function", "numbers"),
     [
         (lambda theta: projective_grid(theta, (2, 1, 3, 4)), tilts(2)),
@@ -290,8 +310,8 @@ BAD = {
         "floating point .* got torch.int32",
     ),
     "projective: another N": (
-        lambda: projective_grid(IDENTITY, (2, 1, 4, 4)),
-        r"N = 1, but got \(2, 1, 4, 4\)",
+        lambda: projective_grid(tilts(2), (3, 1, 4, 4)),
+        r"N = 2, but got \(3, 1, 4, 4\)",
     ),
     "projective: size of three": (
         lambda: projective_grid(IDENTITY, (1, 4, 4)),
@@ -302,8 +322,8 @@ BAD = {
         r"positive C, H, W .* got \(1, 1, 0, 4\)",
     ),
     "spline: another N": (
-        lambda: thin_plate_spline_grid(control_points()[None], (3, 1, 4, 4)),
-        r"N = 1, but got \(3, 1, 4, 4\)",
+        lambda: thin_plate_spline_grid(bends(2, 16), (3, 1, 4, 4)),
+        r"N = 2, but got \(3, 1, 4, 4\)",
     ),
     "spline: no batch": (
         lambda: thin_plate_spline_grid(control_points(), (1, 1, 4, 4)),

@@ -8,58 +8,67 @@ import zlib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-
-from stn_tutorial.files import write_whole
+from typing import IO
 
 
 def fetch(
     data_set: str,
-    files: Mapping[str, str],
+    hashes: Mapping[str, str],
     mirrors: Sequence[str],
-    root: str | Path | None = None,
-) -> list[bytes]:
-    """What the files of a data set hold, from a folder or else from a mirror.
+    folders: Sequence[Path],
+    ending: str = "",
+) -> list[Path]:
+    """Find the files of a data set in a folder, or download them from a mirror.
 
     Args:
         data_set: its name; a folder of that name inside the others is looked in too.
-        files: each file's name, without ".gz", and the SHA-256 of what it holds. Two
-            mirrors may pack the same content differently.
-        mirrors: web folders with the packed files, to be asked in turn.
-        root: the folder to look in before ``$STN_TUTORIAL_DATA`` and the user's cache
-            folder. A download goes into the first of these.
+        hashes: each file's name, and the checksum of what it holds, "md5:..." or
+            "sha256:...".
+        mirrors: web folders with the files, to be asked in turn.
+        folders: where to look, as :func:`data_folders` lists them. A download goes
+            into the first.
+        ending: ".gz" if the mirrors have the files packed. They are found packed or
+            not; a download is unpacked.
 
     Returns:
-        the files, unpacked, in order.
+        where the files are, in order.
 
     Raises:
-        ValueError: a file that was found is broken, or another one; or a folder is a
-            file.
+        ValueError: a file that was found is broken, or another one.
         ConnectionError: a file was not found, and no mirror gave a good one.
     """
-    folders = data_folders(root)
-    contents = {
-        name: find(name, sha256, folders, data_set) for name, sha256 in files.items()
-    }
-    for name in [name for name, content in contents.items() if content is None]:
-        failures = []
-        for url in (f"{mirror}{name}.gz" for mirror in mirrors):
-            try:
-                packed = download(url)
-                contents[name] = unpack(packed, files[name])
-            except (OSError, ValueError) as error:
-                failures.append(f"{url}: {error}")
-            else:
-                write_whole(folders[0] / f"{name}.gz", packed)
+    paths = {}
+    for name, known_hash in hashes.items():
+        for folder, inner, end in product(folders, ("", data_set), (ending, "")):
+            path = folder / inner / f"{name}{end}"
+            if path.is_file():
+                check_found(path, known_hash)
+                paths[name] = path
                 break
+    for name, known_hash in hashes.items():
+        if name in paths:
+            continue
+        failures = []
+        for mirror in mirrors:
+            url = f"{mirror}{name}{ending}"
+            try:
+                paths[name] = retrieve(url, known_hash, folders[0], name)
+                break
+            except (OSError, ValueError, EOFError, zlib.error) as error:
+                failures.append(f"{url}: {error}")
         else:
-            missing = [file for file, content in contents.items() if content is None]
-            packed_files = [f"{file}.gz" for file in files]
-            raise unreachable(data_set, missing, packed_files, folders, failures)
-    return list(contents.values())
+            missing = [other for other in hashes if other not in paths]
+            files = [f"{other}{ending}" for other in hashes]
+            raise unreachable(data_set, missing, files, folders, failures)
+    return [paths[name] for name in hashes]
 
 
 def data_folders(root: str | Path | None) -> list[Path]:
-    """``root``, if given, ``$STN_TUTORIAL_DATA``, if set, and the cache folder."""
+    """List ``root``, if given, ``$STN_TUTORIAL_DATA``, if set, and the cache folder.
+
+    Raises:
+        ValueError: one of them is a file.
+    """
     import pooch  # not sooner: in a notebook without ipywidgets its import warns
 
     given = (root, os.environ.get("STN_TUTORIAL_DATA"), pooch.os_cache("stn-tutorial"))
@@ -70,6 +79,50 @@ def data_folders(root: str | Path | None) -> list[Path]:
     return folders
 
 
+def open_unpacked(path: Path) -> IO[bytes]:
+    """Open a file to read what it holds, packed by gzip or not."""
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def check_found(path: Path, known_hash: str) -> None:
+    """Refuse a file that holds anything but the expected; it stays as it is."""
+    algorithm, wanted = known_hash.split(":")
+    try:
+        with open_unpacked(path) as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        found = f"a packed file that cannot be unpacked ({error})"
+    if found != wanted:
+        raise ValueError(
+            f"{path} is broken, or another file than its name says: expected content "
+            f"with {algorithm.upper()} {wanted}, but got {found}. Remove it to have it "
+            "downloaded anew, or put a good one there."
+        )
+
+
+def retrieve(url: str, known_hash: str, folder: Path, name: str) -> Path:
+    """Download a file into a folder, with a progress bar; unpack it if it is packed.
+
+    Only a file with the right checksum takes its name; of others nothing is left.
+    """
+    import pooch
+
+    unpack = download_unpacked if url.endswith(".gz") else None
+    pooch.retrieve(url, known_hash, name, folder, downloader=unpack, progressbar=True)
+    path = folder / name
+    path.chmod(folder.stat().st_mode & 0o666)  # it was a private temporary file
+    return path
+
+
+def download_unpacked(url: str, output_file: str, _: object) -> None:
+    """Download a packed file and write what it holds: a downloader for pooch."""
+    import pooch
+
+    packed = io.BytesIO()
+    pooch.HTTPDownloader(progressbar=True)(url, packed, None)
+    Path(output_file).write_bytes(gzip.decompress(packed.getvalue()))
+
+
 def unreachable(
     data_set: str,
     missing: Sequence[str],
@@ -77,7 +130,7 @@ def unreachable(
     folders: Sequence[Path],
     failures: Sequence[str],
 ) -> ConnectionError:
-    """What is missing, where it was looked for, who was asked, and what helps."""
+    """Say what is missing, where it was looked for, who was asked, and what helps."""
     return ConnectionError(
         f"{data_set}: missing {', '.join(missing)}. "
         f"Looked in (and in a folder {data_set} inside each):"
@@ -88,43 +141,3 @@ def unreachable(
         + ", ".join(files)
         + f" into {folders[0]}; or set STN_TUTORIAL_DATA to the folder that has them."
     )
-
-
-def find(
-    name: str, sha256: str, folders: Sequence[Path], data_set: str
-) -> bytes | None:
-    """What a file holds, packed or not, in the first folder that has it."""
-    for place in product(folders, ("", data_set), (f"{name}.gz", name)):
-        path = Path(*place)
-        if path.is_file():
-            try:
-                return unpack(path.read_bytes(), sha256)
-            except ValueError as error:
-                raise ValueError(
-                    f"{path} is broken, or another file than its name says: {error}. "
-                    "Remove it to have it downloaded anew, or put a good one there."
-                ) from None
-    return None
-
-
-def download(url: str) -> bytes:
-    """What a mirror sends, with a progress bar. Nothing is written."""
-    import pooch
-
-    pooch.get_logger().info("Downloading %s", url)
-    received = io.BytesIO()
-    pooch.HTTPDownloader(progressbar=True)(url, received, None)
-    return received.getvalue()
-
-
-def unpack(data: bytes, sha256: str) -> bytes:
-    """Undo gzip, if it is gzip, and refuse any content but the expected."""
-    try:
-        content = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-    except (EOFError, OSError, zlib.error) as error:
-        got = f"a packed file that cannot be unpacked ({error})"
-    else:
-        got = hashlib.sha256(content).hexdigest()
-        if got == sha256:
-            return content
-    raise ValueError(f"expected content with SHA-256 {sha256}, but got {got}")

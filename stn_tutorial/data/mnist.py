@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 
 from stn_tutorial.data.digits import Digits
-from stn_tutorial.data.download import fetch
+from stn_tutorial.data.download import data_folders, fetch, open_unpacked
 
-# The four files of MNIST, each with the SHA-256 of what it holds, unpacked.
-MNIST = {
+# The four files of MNIST, each with the checksum of what it holds, unpacked.
+HASHES = {
     "train-images-idx3-ubyte": (
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+        "sha256:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
     ),
     "train-labels-idx1-ubyte": (
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+        "sha256:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
     ),
     "t10k-images-idx3-ubyte": (
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+        "sha256:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
     ),
     "t10k-labels-idx1-ubyte": (
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+        "sha256:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
     ),
 }
 MIRRORS = (
@@ -31,13 +31,13 @@ MIRRORS = (
 
 
 def load_mnist(root: str | Path | None = None) -> Digits:
-    """MNIST: 60,000 handwritten digits to train, 10,000 to test, all 28x28.
+    """Load MNIST: 60,000 handwritten digits to train, 10,000 to test, all 28x28.
 
     Its four files are looked for in ``root``, then in the folder that the environment
     variable ``STN_TUTORIAL_DATA`` names, then in your cache folder: packed (``.gz``)
     or not, in the folder itself or in a folder ``mnist`` inside. What is missing is
-    downloaded, 12 MB in all, into the first of these folders. Found or downloaded,
-    every file is checked against the SHA-256 of its content.
+    downloaded, 12 MB in all, and unpacked, 55 MB, into the first of these folders.
+    Found or downloaded, every file is checked against the SHA-256 of its content.
 
     Args:
         root: the folder that has the files, or shall have them. Optional.
@@ -51,8 +51,11 @@ def load_mnist(root: str | Path | None = None) -> Digits:
     Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits". Used
     in chapter 6.
     """
-    files = fetch("mnist", MNIST, MIRRORS, root)
-    train_images, train_labels, test_images, test_labels = map(read_idx, files)
+    tensors = []
+    for path in fetch("mnist", HASHES, MIRRORS, data_folders(root), ending=".gz"):
+        with open_unpacked(path) as file:
+            tensors.append(read_idx(file.read()))
+    train_images, train_labels, test_images, test_labels = tensors
     return Digits(
         train_images[:, None] / 255,
         train_labels.long(),
@@ -62,11 +65,13 @@ def load_mnist(root: str | Path | None = None) -> Digits:
 
 
 def read_idx(content: bytes) -> Tensor:
-    """The bytes in an idx file, as a tensor of the shape that its head gives.
+    """Read the bytes of an idx file as a tensor of the shape that its head gives.
 
     Byte 3 counts the dimensions. Their sizes follow, four bytes each, the highest
     first; then the values. Used in chapter 6.
     """
-    start = 4 + 4 * content[3]
-    shape = struct.unpack(f">{content[3]}I", content[4:start])
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:].view(shape)
+    dimensions = content[3]
+    start = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    values = torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:]
+    return values.view(shape)

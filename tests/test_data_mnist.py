@@ -16,7 +16,7 @@ from stn_tutorial.data import mnist
 from stn_tutorial.data.mnist import load_mnist, read_idx
 
 VARIABLE = "STN_TUTORIAL_DATA"
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = tuple(mnist.MNIST)
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = tuple(mnist.HASHES)
 
 
 def idx(values):
@@ -39,8 +39,11 @@ PACKED = {name: gzip.compress(content) for name, content in CONTENT.items()}
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Our small files in MNIST's place, no network, and an empty cache folder."""
-    sums = {name: hashlib.sha256(CONTENT[name]).hexdigest() for name in NAMES}
-    monkeypatch.setattr(mnist, "MNIST", sums)
+    hashes = {
+        name: f"sha256:{hashlib.sha256(content).hexdigest()}"
+        for name, content in CONTENT.items()
+    }
+    monkeypatch.setattr(mnist, "HASHES", hashes)
     monkeypatch.setattr(mnist, "MIRRORS", ())
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
     monkeypatch.delenv(VARIABLE, raising=False)
@@ -57,19 +60,25 @@ def mirrors(cache, monkeypatch):
     server.stop()
 
 
-def check(mnist):
+def assert_ours(digits):
     """It is our small data set, to the last pixel."""
-    for images, name in ((mnist[0], TRAIN_IMAGES), (mnist[2], TEST_IMAGES)):
+    for images, name in (
+        (digits.train_images, TRAIN_IMAGES),
+        (digits.test_images, TEST_IMAGES),
+    ):
         assert images.dtype == torch.float32
         assert images.shape == (len(VALUES[name]), 1, 28, 28)
         assert torch.equal((255 * images[:, 0]).round(), torch.tensor(VALUES[name]))
         assert 0 == images.min() < images.max() == 1
-    for labels, name in ((mnist[1], TRAIN_LABELS), (mnist[3], TEST_LABELS)):
+    for labels, name in (
+        (digits.train_labels, TRAIN_LABELS),
+        (digits.test_labels, TEST_LABELS),
+    ):
         assert labels.dtype == torch.int64
         assert labels.tolist() == VALUES[name].tolist()
 
 
-ALL_GZ = sorted(f"{name}.gz" for name in NAMES)
+ALL_GZ = [f"{name}.gz" for name in NAMES]
 
 
 @pytest.mark.parametrize("inner", ["", "mnist"])
@@ -80,14 +89,14 @@ def test_found_in_a_folder(place, files, end, inner, tmp_path, cache, monkeypatc
     save(folder / inner, files, end)
     if place == "variable":
         monkeypatch.setenv(VARIABLE, str(folder))
-    check(load_mnist(folder if place == "root" else None))
+    assert_ours(load_mnist(folder if place == "root" else None))
 
 
 def test_root_may_be_text_and_start_at_home(tmp_path, cache, monkeypatch):
     save(tmp_path / "data", PACKED)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    check(load_mnist("~/data"))
+    assert_ours(load_mnist("~/data"))
 
 
 @pytest.mark.parametrize("place", ["root", "variable"])
@@ -106,7 +115,7 @@ def test_packed_another_way_is_the_same_file(tmp_path, cache):
     again = {name: gzip.compress(CONTENT[name], 1, mtime=0) for name in NAMES}
     assert again[TEST_IMAGES] != PACKED[TEST_IMAGES]
     save(tmp_path, again)
-    check(load_mnist(tmp_path))
+    assert_ours(load_mnist(tmp_path))
 
 
 def test_root_comes_before_the_variable_before_the_cache(tmp_path, cache, monkeypatch):
@@ -129,12 +138,12 @@ def test_each_file_may_stand_elsewhere(tmp_path, cache, monkeypatch):
     places = [tmp_path / "root", tmp_path / "variable", cache, tmp_path / "root"]
     for folder, name in zip(places, NAMES, strict=True):
         save(folder, {name: PACKED[name]})
-    check(load_mnist(tmp_path / "root"))
+    assert_ours(load_mnist(tmp_path / "root"))
 
 
 def test_whole_folder_needs_no_network(tmp_path, mirrors):
     save(tmp_path / "mine", PACKED)
-    check(load_mnist(tmp_path / "mine"))
+    assert_ours(load_mnist(tmp_path / "mine"))
     assert mirrors.asked == []
 
 
@@ -163,7 +172,7 @@ def test_spoilt_file_is_refused_and_kept(data, tmp_path, mirrors):
     save(tmp_path, PACKED | {TEST_IMAGES: data})
     path = tmp_path / f"{TEST_IMAGES}.gz"
     sha256 = hashlib.sha256(CONTENT[TEST_IMAGES]).hexdigest()
-    told = f"{re.escape(str(path))} is broken.* SHA-256 {sha256}, but got .*Remove it"
+    told = f"{re.escape(str(path))} is broken.* SHA256 {sha256}, but got .*Remove it"
     with pytest.raises(ValueError, match=told):
         load_mnist(tmp_path)
     assert path.read_bytes() == data
@@ -188,23 +197,23 @@ def test_download_into_the_first_folder(place, tmp_path, mirrors, cache, monkeyp
     if place != "cache":
         monkeypatch.setenv(VARIABLE, str(tmp_path if place == "root" else mine))
     root = mine if place == "root" else None
-    check(load_mnist(root))
+    assert_ours(load_mnist(root))
     folder = cache if place == "cache" else mine
-    assert sorted(path.name for path in folder.iterdir()) == ALL_GZ
-    assert listing(tmp_path) == ALL_GZ
+    assert sorted(path.name for path in folder.iterdir()) == sorted(NAMES)
+    assert listing(tmp_path) == sorted(NAMES)
     for name in NAMES:
-        assert (folder / f"{name}.gz").read_bytes() == PACKED[name]
+        assert (folder / name).read_bytes() == CONTENT[name]
     assert mirrors.asked == [f"/first/{name}.gz" for name in NAMES]
-    check(load_mnist(root))
+    assert_ours(load_mnist(root))
     assert len(mirrors.asked) == 4
 
 
 def test_only_what_is_missing_is_downloaded(tmp_path, mirrors):
     mirrors.put("first", PACKED)
     save(tmp_path, {name: PACKED[name] for name in NAMES[1:]})
-    check(load_mnist(tmp_path))
+    assert_ours(load_mnist(tmp_path))
     assert mirrors.asked == [f"/first/{TRAIN_IMAGES}.gz"]
-    assert listing(tmp_path) == ALL_GZ
+    assert listing(tmp_path) == sorted([TRAIN_IMAGES, *ALL_GZ[1:]])
 
 
 def test_download_shows_a_progress_bar(tmp_path, mirrors, capsys):
@@ -218,14 +227,14 @@ def test_download_shows_a_progress_bar(tmp_path, mirrors, capsys):
 def test_spoilt_download_is_dropped_for_the_next_mirror(data, tmp_path, mirrors):
     mirrors.put("first", PACKED | {TEST_IMAGES: data})
     mirrors.put("second", PACKED)
-    check(load_mnist(tmp_path))
+    assert_ours(load_mnist(tmp_path))
     path = f"{TEST_IMAGES}.gz"
     assert [asked for asked in mirrors.asked if path in asked] == [
         f"/first/{path}",
         f"/second/{path}",
     ]
-    assert listing(tmp_path) == ALL_GZ
-    assert (tmp_path / path).read_bytes() == PACKED[TEST_IMAGES]
+    assert listing(tmp_path) == sorted(NAMES)
+    assert (tmp_path / TEST_IMAGES).read_bytes() == CONTENT[TEST_IMAGES]
 
 
 @pytest.mark.parametrize("fault", ["not found", "line breaks"])
@@ -234,23 +243,23 @@ def test_mirror_that_fails_is_followed_by_the_next(fault, tmp_path, mirrors):
         cut = {name: data[: len(data) // 2] for name, data in PACKED.items()}
         mirrors.put("first", cut, missing=10)
     mirrors.put("second", PACKED)
-    check(load_mnist(tmp_path))
-    assert listing(tmp_path) == ALL_GZ
+    assert_ours(load_mnist(tmp_path))
+    assert listing(tmp_path) == sorted(NAMES)
 
 
 @spoilt
 def test_nothing_of_spoilt_downloads_is_left(data, tmp_path, mirrors):
     mirrors.put("first", PACKED | {TEST_IMAGES: data})
     mirrors.put("second", PACKED | {TEST_IMAGES: data})
-    with pytest.raises(ConnectionError, match="SHA-256") as raised:
+    with pytest.raises(ConnectionError) as raised:
         load_mnist(tmp_path)
     for mirror in ("first", "second"):
         url = f"{mirrors.address}/{mirror}/{TEST_IMAGES}.gz"
-        assert f"\n- {url}: expected" in str(raised.value)
+        assert f"\n- {url}: " in str(raised.value)
     first = str(raised.value).splitlines()[0]
     assert TRAIN_IMAGES not in first
     assert TEST_IMAGES in first
-    assert listing(tmp_path) == sorted([f"{TRAIN_IMAGES}.gz", f"{TRAIN_LABELS}.gz"])
+    assert listing(tmp_path) == sorted([TRAIN_IMAGES, TRAIN_LABELS])
 
 
 def test_offline_tells_what_to_do(tmp_path, mirrors, cache, monkeypatch):
@@ -280,24 +289,25 @@ def test_interrupted_write_leaves_no_half_file(tmp_path, mirrors, monkeypatch):
     write_bytes = Path.write_bytes
 
     def half(path, data):
-        assert path.name not in ALL_GZ
+        assert path.name not in NAMES
         write_bytes(path, data[: len(data) // 2])
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="No space left on device") as raised:
+    with pytest.raises(ConnectionError, match="No space left on device"):
         load_mnist(tmp_path)
-    assert raised.type is OSError  # no mirror is to blame
     assert listing(tmp_path) == []
 
 
-def test_file_is_as_readable_as_any_other(tmp_path, mirrors):
+def test_files_are_as_readable_as_any_other(tmp_path, mirrors):
     """A class shares the folder: no private rights left from a temporary file."""
     mirrors.put("first", PACKED)
-    load_mnist(tmp_path)
-    (tmp_path / "mine").write_bytes(b"")
-    mode = (tmp_path / "mine").stat().st_mode
-    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {mode}
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / "another").write_bytes(b"")
+    load_mnist(folder)
+    assert len(list(folder.iterdir())) == 5
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 300, 3), (1, 2, 3, 4)])
