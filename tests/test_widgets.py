@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import re
+import shutil
 from collections import Counter
 from hashlib import sha256
 
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from javascript import run
+from anywidget._file_contents import FileContents
+from javascript import ROOT, SOURCE, npm, run
 from matplotlib import pyplot as plt
 from notebooks import CHAPTERS, name_widgets
 from PIL import Image
@@ -24,9 +27,9 @@ from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.distortions import distort, uniform
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.widgets import draw_and_straighten, inside_transformer, pool_it
-from stn_tutorial.widgets._figure import HERE, javascript
+from stn_tutorial.widgets._figure import BUILT, HERE
 
-DRAW = HERE / "draw.js"
+SAMPLING = SOURCE / "sampling.js"
 FIGURES = [getattr(widgets, name) for name in widgets.__all__]
 
 
@@ -48,9 +51,9 @@ def generator():
 
 def test_points_compose_and_invert_as_in_the_package(generator):
     pairs = [(theta(generator).double(), theta(generator).double()) for _ in range(50)]
-    products = run(DRAW, "compose", [[six(a), six(b)] for a, b in pairs])
-    inverses = run(DRAW, "invert", [[six(a)] for a, _ in pairs])
-    points = run(DRAW, "transform", [[six(a), [0.3, -0.7]] for a, _ in pairs])
+    products = run(SAMPLING, "compose", [[six(a), six(b)] for a, b in pairs])
+    inverses = run(SAMPLING, "invert", [[six(a)] for a, _ in pairs])
+    points = run(SAMPLING, "transform", [[six(a), [0.3, -0.7]] for a, _ in pairs])
     for (a, b), product, inverse, point in zip(
         pairs, products, inverses, points, strict=True
     ):
@@ -61,7 +64,7 @@ def test_points_compose_and_invert_as_in_the_package(generator):
 
 
 def test_a_flat_grid_has_no_inverse():
-    assert run(DRAW, "invert", [[[1, 2, 0, 2, 4, 0]]]) == [None]
+    assert run(SAMPLING, "invert", [[[1, 2, 0, 2, 4, 0]]]) == [None]
 
 
 def test_the_sampler_is_pytorchs(generator):
@@ -83,10 +86,10 @@ def test_the_sampler_is_pytorchs(generator):
         }
         calls.append((six(matrix), rows, columns, data))
     grids = run(
-        DRAW, "affineGrid", [[m, rows, columns] for m, rows, columns, _ in calls]
+        SAMPLING, "affineGrid", [[m, rows, columns] for m, rows, columns, _ in calls]
     )
     outputs = run(
-        DRAW,
+        SAMPLING,
         "gridSample",
         [
             [data, grid, rows, columns]
@@ -102,7 +105,7 @@ def test_the_sampler_is_pytorchs(generator):
 
 
 def test_numbers_are_shown_with_a_true_minus_and_never_minus_nothing():
-    shown = run(DRAW, "fixed", [[1.005], [-0.004], [-1.5], [2, 0]])
+    shown = run(SOURCE / "page.js", "fixed", [[1.005], [-0.004], [-1.5], [2, 0]])
     assert shown == ["1.00", "0.00", "−1.50", "2"]
 
 
@@ -153,11 +156,63 @@ class TestEachFigure:
         assert size < limit
 
     def test_its_code_is_one_module_that_asks_for_nothing_else(self, figure):
-        code = figure._esm
-        assert "import " not in code.replace("important", "")
-        assert code.count("export default") == 1
+        code = make(figure, "fig-00-x").get_state()["_esm"]
+        assert not re.search(r"\bimport\b", code)
+        assert re.findall(r"export.*", code) == [code[code.index("export{") :].strip()]
+        assert re.search(r"export\{\w+ as default\};\n$", code)
         for outside in ("http:", "https:", "fetch(", "XMLHttpRequest", "eval("):
             assert outside not in code
+
+    def test_its_code_and_look_come_from_files_that_can_be_watched(self, figure):
+        for shown in (figure._esm, figure._css):
+            assert isinstance(shown, FileContents)
+            assert shown._path.parent == BUILT
+
+
+@pytest.fixture
+def workshop(tmp_path):
+    """A copy of all that `npm run current` looks at: sources, and what is built."""
+    shutil.copy(ROOT / "package.json", tmp_path)
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+    folder = HERE.relative_to(ROOT)
+    for part in ("source", "built"):
+        shutil.copytree(HERE / part, tmp_path / folder / part)
+    return tmp_path
+
+
+def sources(workshop):
+    folder = workshop / SOURCE.relative_to(ROOT)
+    return [path for path in folder.glob("**/*") if path.suffix in (".js", ".css")]
+
+
+def test_what_is_built_is_what_the_sources_say():
+    done = npm("current")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_comment_changes_nothing_that_is_built(workshop):
+    assert len(sources(workshop)) > 20
+    for path in sources(workshop):
+        path.write_text(f"/* A comment. */\n\n{path.read_text('utf-8')}", "utf-8")
+    done = npm("current", workshop)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("sampling.js", "(2 * i + 1) / n - 1", "(2 * i) / n - 1"),
+        ("widgets.css", "max-width: 46rem", "max-width: 45rem"),
+    ],
+)
+def test_a_change_that_is_not_built_is_found(workshop, name, old, new):
+    (path,) = (path for path in sources(workshop) if path.name == name)
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+    done = npm("current", workshop)
+    assert done.returncode == 1
+    assert "npm run build" in done.stdout
 
 
 def test_saved_widgets_are_the_figures_called_by_their_label():
@@ -186,7 +241,7 @@ def test_saved_widgets_are_the_figures_called_by_their_label():
 # Affine playground
 
 
-PLAYGROUND = javascript("affine_playground")
+MOVES = SOURCE / "affine_moves.js"
 
 
 @pytest.mark.parametrize("corner", [[-1, -1], [1, -1], [1, 1], [-1, 1]])
@@ -195,7 +250,7 @@ def test_a_corner_handle_turns_and_scales_and_nothing_else(generator, corner):
     aspect = 1.5
     for _ in range(20):
         old, point = theta(generator, 0.3), torch.randn(2, generator=generator).tolist()
-        (new,) = run(PLAYGROUND, "withCorner", [[six(old), corner, point, aspect]])
+        (new,) = run(MOVES, "withCorner", [[six(old), corner, point, aspect]])
         new = torch.tensor(new).view(1, 2, 3)
         moved = new[0] @ torch.tensor([*corner, 1.0])
         assert moved.tolist() == pytest.approx(point, abs=1e-5)
@@ -210,11 +265,11 @@ def test_a_corner_handle_turns_and_scales_and_nothing_else(generator, corner):
 
 
 def test_the_buttons_are_the_packages_transforms():
-    (steps,) = run(PLAYGROUND, "steps", [[1]])
+    (steps,) = run(MOVES, "steps", [[1]])
     assert steps["rotate"] == pytest.approx(six(affine.rotation(15.0)))
     assert steps["scale"] == pytest.approx(six(affine.scaling(0.8)))
     assert steps["shear"] == pytest.approx(six(affine.shear(0.2)))
-    (wide,) = run(PLAYGROUND, "steps", [[1.5]])
+    (wide,) = run(MOVES, "steps", [[1.5]])
     size = (100, 150)
     there = affine.translation(74.5, 49.5)
     turn = affine.compose(there, affine.rotation(15.0), affine.invert(there))
@@ -253,7 +308,7 @@ def test_the_pixels_that_the_browser_gets_are_the_pictures():
 # Pool it
 
 
-POOL_IT = javascript("pool_it")
+POOLING = SOURCE / "pooling" / "pooling.js"
 
 
 def as_image(values):
@@ -275,7 +330,7 @@ def test_pooling_is_the_packages(generator, name, package):
     """On sides that are even, and on sides that leave a rest."""
     sides = [(2, 2), (8, 6), (7, 9), (4, 5), (3, 2), (32, 32)]
     images = [torch.rand(h, w, generator=generator).double() for h, w in sides]
-    maps = run(POOL_IT, name, [[as_image(image)] for image in images])
+    maps = run(POOLING, name, [[as_image(image)] for image in images])
     for image, ours in zip(images, maps, strict=True):
         wanted = package(image[None, None])[0, 0]
         assert (ours["height"], ours["width"]) == tuple(wanted.shape)
@@ -321,14 +376,14 @@ def test_the_maps_and_their_numbers_are_the_packages(generator, how):
         sent = np.frombuffer(figure.pixels[size * at : size * (at + 1)], "<f4")
         image = as_image(torch.tensor(sent).view(32, 32))
         calls += [[image, pose, how] for pose in (figure.start, figure.pose)]
-    ours = run(POOL_IT, "poolThrice", calls)
+    ours = run(POOLING, "poolThrice", calls)
     for got, wanted in zip(ours, [m for two in maps for m in two], strict=True):
         assert [m["height"] for m in got] == [32, 16, 8, 4]
         for map, values in zip(got, wanted, strict=True):
             assert map["data"] == pytest.approx(values.flatten().tolist(), abs=1e-9)
     calls = [[as_image(a[0, 0]), as_image(b[0, 0])] for a, b in pairs]
-    distances = run(POOL_IT, "relativeDifference", calls)
-    shares = run(POOL_IT, "unchanged", calls)
+    distances = run(POOLING, "relativeDifference", calls)
+    shares = run(POOLING, "unchanged", calls)
     for (a, b), distance, share in zip(pairs, distances, shares, strict=True):
         assert distance == pytest.approx(pooling.relative_difference(a, b))
         same = torch.isclose(a, b, rtol=0, atol=1e-6)
@@ -341,9 +396,9 @@ def test_the_maps_and_their_numbers_are_the_packages(generator, how):
 def test_equal_maps_are_unchanged_and_at_no_distance(generator):
     image = as_image(torch.rand(3, 5, generator=generator))
     empty = as_image(torch.zeros(3, 5))
-    assert run(POOL_IT, "unchanged", [[image, image]]) == [{"all": 1, "ink": 1}]
+    assert run(POOLING, "unchanged", [[image, image]]) == [{"all": 1, "ink": 1}]
     pairs = [[image, image], [empty, empty], [image, empty]]
-    assert run(POOL_IT, "relativeDifference", pairs) == pytest.approx([0, 0, 1])
+    assert run(POOLING, "relativeDifference", pairs) == pytest.approx([0, 0, 1])
 
 
 def slack(figure, start, way):
@@ -432,13 +487,13 @@ def test_an_unknown_digit_or_pooling_is_refused(trait):
 # Watch it learn
 
 
-WATCH = javascript("watch_it_learn")
+MOMENTS = SOURCE / "learning" / "moments.js"
 
 
 def test_the_browser_sees_what_the_classifier_saw():
     """Recomputed from bytes and theta, it is what the training noted."""
     torch.manual_seed(0)
-    network = networks.build("st-fcn-affine", "RTS")
+    network = networks.table_network("st-fcn-affine", "RTS")
     torch.nn.init.normal_(network.transformer.localisation[1].last.weight, std=0.1)
     watched, labels = torch.rand(5, 1, 42, 42), torch.zeros(5, dtype=torch.long)
     digits = torch.rand(8, 1, 28, 28), torch.zeros(8, dtype=torch.long)
@@ -461,7 +516,7 @@ def test_the_browser_sees_what_the_classifier_saw():
             ]
             for p, theta in zip(pixels, thetas[moment], strict=True)
         ]
-        seen = [image["data"] for image in run(WATCH, "straighten", calls)]
+        seen = [image["data"] for image in run(MOMENTS, "straighten", calls)]
         for wanted in (warped, figure.straightened(moment)):
             off = torch.tensor(seen).view(5, 1, 28, 28) - wanted
             assert off.abs().max() < 0.51 / 255  # a byte's rounding
@@ -469,7 +524,7 @@ def test_the_browser_sees_what_the_classifier_saw():
 
 def test_shift_size_and_angle_are_read_as_in_the_chapter(generator):
     matrices = torch.cat([theta(generator, 0.5).double() for _ in range(50)])
-    poses = run(WATCH, "pose", [[six(matrix), 42] for matrix in matrices])
+    poses = run(MOMENTS, "pose", [[six(matrix), 42] for matrix in matrices])
     (a, b, x), (c, d, y) = matrices.permute(1, 2, 0)
     size = (a * d - b * c).abs().sqrt()
     angle = torch.atan2(c - b, a + d).rad2deg()
@@ -481,13 +536,13 @@ def test_shift_size_and_angle_are_read_as_in_the_chapter(generator):
         assert [p[name] for p in poses] == pytest.approx(wanted.tolist())
     turned = affine.compose(affine.translation(3 / 21, 4 / 21), affine.rotation(30.0))
     turned = affine.compose(turned, affine.scaling(0.5))
-    (found,) = run(WATCH, "pose", [[six(turned), 42]])
+    (found,) = run(MOMENTS, "pose", [[six(turned), 42]])
     assert found == pytest.approx({"shift": 5, "size": 0.5, "angle": 30}, rel=1e-5)
 
 
 def test_moments_stand_at_their_logarithm_and_the_first_one_before_them():
     images = [0, 100, 1_000, 10_000]
-    zero, *places = run(WATCH, "along", [[images, n] for n in images])
+    zero, *places = run(MOMENTS, "along", [[images, n] for n in images])
     assert zero == 0
     assert places[-1] == 1
     assert places[2] - places[1] == pytest.approx(places[1] - places[0])
@@ -530,7 +585,7 @@ def test_what_does_not_fit_together_is_refused(change, message):
 # Sample lens
 
 
-LENS = javascript("sample_lens")
+KERNELS_JS = SOURCE / "lens" / "kernels.js"
 KERNELS = ("nearest", "bilinear", "bicubic")
 
 
@@ -566,7 +621,7 @@ def test_values_and_slopes_are_the_packages_also_on_the_lines(generator, mode):
     x, y = lens_points(generator, 8, 4)
     rows = image.tolist()
     calls = [[rows, *place, mode] for place in zip(x.tolist(), y.tolist(), strict=True)]
-    reads = run(LENS, "sample", calls)
+    reads = run(KERNELS_JS, "sample", calls)
     wanted = sampled(image, x, y, mode)
     for name, values in zip(("value", "dx", "dy"), wanted, strict=True):
         found = [read[name] for read in reads]
@@ -589,7 +644,7 @@ def test_the_neighbours_weights_sum_to_the_value(generator, mode):
         "bilinear": interpolation.bilinear_kernel,
         "bicubic": interpolation.bicubic_kernel,
     }[mode]
-    for place, read in zip(places, run(LENS, "sample", calls), strict=True):
+    for place, read in zip(places, run(KERNELS_JS, "sample", calls), strict=True):
         loops = interpolation.sample_with_loops(image, *place, kernel)
         terms = read["terms"]
         assert len(terms) == {"nearest": 1, "bilinear": 4, "bicubic": 16}[mode]
@@ -605,7 +660,7 @@ def test_the_neighbours_weights_sum_to_the_value(generator, mode):
 @pytest.mark.parametrize("mode", KERNELS)
 def test_the_picture_is_the_warped_patch(generator, mode):
     image = torch.rand(4, 8, generator=generator).double()
-    (made,) = run(LENS, "surface", [[image.tolist(), mode]])
+    (made,) = run(KERNELS_JS, "surface", [[image.tolist(), mode]])
     wanted = warp(image[None, None], affine.identity(), (128, 256), mode)
     assert [made[k] for k in ("channels", "height", "width")] == [1, 128, 256]
     assert made["data"] == pytest.approx(wanted.flatten().tolist(), abs=1e-12)
@@ -615,7 +670,7 @@ def test_the_picture_is_the_warped_patch(generator, mode):
 def test_curves_jump_only_where_the_kernel_does(generator, mode):
     """Nearest in its value, between the centres; bilinear in its slope, on them."""
     image = torch.rand(4, 8, generator=generator).double()
-    (curve,) = run(LENS, "pieces", [[image.tolist(), 1.3, mode]])
+    (curve,) = run(KERNELS_JS, "pieces", [[image.tolist(), 1.3, mode]])
     assert [len(curve), curve[0][0]["x"], curve[-1][-1]["x"]] == pytest.approx(
         [16, -0.5, 7.5]
     )
@@ -632,7 +687,7 @@ def test_curves_jump_only_where_the_kernel_does(generator, mode):
 def test_halves_are_rounded_as_in_pytorch():
     places = torch.arange(-4, 4, 0.25)
     wanted = places.round().tolist()
-    assert run(LENS, "round", [[v] for v in places.tolist()]) == wanted
+    assert run(KERNELS_JS, "round", [[v] for v in places.tolist()]) == wanted
 
 
 def test_the_lens_shows_the_cats_pixels():
@@ -682,7 +737,7 @@ def test_the_lens_draws_its_curves_from_the_kernel(mode):
 # Inside a spatial transformer
 
 
-INSIDE = javascript("inside_transformer")
+GRADIENT = SOURCE / "inside" / "gradient.js"
 FOUR = list(inside_transformer.RANGES)
 PAIRS = widgets.InsideTransformer.pair.values
 RADIANS = torch.tensor([torch.pi / 180, 1, 1, 1], dtype=torch.double)
@@ -721,7 +776,7 @@ def test_loss_and_gradient_are_autograds(generator):
         loss = (grid_sample(image, grid) - target).square().mean()
         loss.backward()
         wanted.append((loss.item(), (parameters.grad / RADIANS).tolist()))
-    found = run(INSIDE, "lossAndGradient", calls)
+    found = run(GRADIENT, "lossAndGradient", calls)
     assert max(abs(g) for _, gradient in wanted for g in gradient) > 0.1
     for ours, (loss, gradient) in zip(found, wanted, strict=True):
         assert ours["loss"] == pytest.approx(loss, abs=1e-12)
@@ -736,7 +791,7 @@ def test_on_whole_pixels_the_slope_is_the_right_one(generator):
     loss = (warp(image, affine.translation(*shift[:, None])) - target).square().mean()
     loss.backward()
     call = [as_data(image), as_data(target), [0, 1, 0, 0]]
-    (ours,) = run(INSIDE, "lossAndGradient", [call])
+    (ours,) = run(GRADIENT, "lossAndGradient", [call])
     assert ours["gradient"][2:] == pytest.approx(shift.grad.tolist(), abs=1e-12)
 
 
@@ -750,7 +805,7 @@ def test_the_map_is_the_packages_loss(pair, picture):
     )
     n, (i, j) = 7, positions(pair)
     call = [as_data(figure.image()), as_data(target), known[0].tolist(), [i, j]]
-    rows = run(INSIDE, "lossRow", [[*call, ranges(), n, row] for row in range(n)])
+    rows = run(GRADIENT, "lossRow", [[*call, ranges(), n, row] for row in range(n)])
     grid = known.repeat(n * n, 1)
     across, down = (torch.linspace(*ranges()[k], n).double() for k in (i, j))
     grid[:, i], grid[:, j] = across.repeat(n), down.repeat_interleave(n)
@@ -770,7 +825,7 @@ def test_the_descent_is_autograds(pair, picture):
     matrix = inside_transformer.four_numbers(known)
     target = warp(figure.image().double(), matrix, (28, 28))
     call = [as_data(figure.image()), as_data(target), wanted[0].tolist()]
-    (found,) = run(INSIDE, "descend", [[*call, positions(pair), 0.05, 12]])
+    (found,) = run(GRADIENT, "descend", [[*call, positions(pair), 0.05, 12]])
     found = torch.tensor(found, dtype=torch.double)
     assert torch.allclose(found, wanted, atol=1e-7)
     moved = wanted[-1] != wanted[0]
@@ -800,8 +855,8 @@ def test_descent_ends_where_the_chapter_says(pair, start, rate, end):
     ]
     images = as_data(figure.image()), as_data(figure.target())
     first = figure.path()[0].tolist()
-    (path,) = run(INSIDE, "descend", [[*images, first, positions(pair), rate, 100]])
-    (last,) = run(INSIDE, "lossAndGradient", [[*images, path[-1]]])
+    (path,) = run(GRADIENT, "descend", [[*images, first, positions(pair), rate, 100]])
+    (last,) = run(GRADIENT, "lossAndGradient", [[*images, path[-1]]])
     path = torch.tensor(path, dtype=torch.double) * RADIANS
     off = (path - torch.tensor(figure.parameters) * RADIANS).abs().amax(1)
     away = off[-1] - off[0]
@@ -821,7 +876,7 @@ def test_descent_ends_where_the_chapter_says(pair, start, rate, end):
 def test_contours_lie_where_the_values_are(generator):
     n, level = 6, 0.55
     values = torch.rand(n, n, generator=generator).double()
-    (pieces,) = run(INSIDE, "contour", [[values.flatten().tolist(), n, level]])
+    (pieces,) = run(GRADIENT, "contour", [[values.flatten().tolist(), n, level]])
     assert len(pieces) > 10
     for piece in pieces:
         assert len(piece) == 2
@@ -835,12 +890,12 @@ def test_contours_lie_where_the_values_are(generator):
     for (x, y), count in ends.items():  # a line ends only on the frame
         assert count == 2 or {x, y} & {0.0, n - 1.0}
     flat = [0.5] * 9
-    assert run(INSIDE, "contour", [[flat, 3, 0.4], [flat, 3, 0.6]]) == [[], []]
+    assert run(GRADIENT, "contour", [[flat, 3, 0.4], [flat, 3, 0.6]]) == [[], []]
 
 
 def test_contours_stand_at_round_steps():
     cases = {0.0064: 0.01, 0.0315: 0.05, 0.011: 0.02, 0.2: 0.2, 7.0: 10.0}
-    found = run(INSIDE, "roundStep", [[value] for value in cases])
+    found = run(GRADIENT, "roundStep", [[value] for value in cases])
     assert found == pytest.approx(list(cases.values()))
 
 
@@ -913,13 +968,14 @@ def test_a_transformer_refuses_what_it_cannot_show(bad, message):
 # Draw and straighten
 
 
-DRAW_NET = javascript("draw_and_straighten")
+NETWORK, POSE = SOURCE / "digit" / "network.js", SOURCE / "digit" / "pose.js"
 # The weights travel to Node as numbers; the figure gets them as bytes.
-WITH_WEIGHTS = """
+WITH_WEIGHTS = f"""
+import {{ forward, readWeights }} from "{NETWORK.as_uri()}";
 const from = (bytes) => readWeights(Uint8Array.from(bytes));
 export const tensors = (bytes) => from(bytes);
 export const answers = (bytes, images) => images.map((data) =>
-  forward(from(bytes), { data, channels: 1, height: 42, width: 42 }));
+  forward(from(bytes), {{ data, channels: 1, height: 42, width: 42 }}));
 """
 
 
@@ -946,13 +1002,13 @@ def test_half_precision_is_read_as_pytorch_reads_it():
     bits = torch.arange(2**16)
     numbers = bits.to(torch.uint16).view(torch.float16).double()
     finite = numbers.isfinite()
-    read = run(DRAW_NET, "half", [[b] for b in bits[finite].tolist()])
+    read = run(NETWORK, "half", [[b] for b in bits[finite].tolist()])
     assert read == numbers[finite].tolist()
 
 
 def test_every_weight_is_read():
     wanted = load_file(draw_and_straighten.WEIGHTS)
-    (read,) = run(DRAW_NET + WITH_WEIGHTS, "tensors", [[on_record()]])
+    (read,) = run(WITH_WEIGHTS, "tensors", [[on_record()]])
     assert read.keys() == wanted.keys()
     for name, tensor in wanted.items():
         assert read[name]["shape"] == list(tensor.shape)
@@ -973,12 +1029,12 @@ def test_the_network_is_pytorchs(drawing_net, generator):
         straight, theta = drawing_net.straighten(images)
         scores = drawing_net(images)
     call = [on_record(), images.flatten(1).tolist()]
-    (answers,) = run(DRAW_NET + WITH_WEIGHTS, "answers", [call])
+    (answers,) = run(WITH_WEIGHTS, "answers", [call])
     for name, wanted in (("theta", theta), ("straight", straight), ("scores", scores)):
         read = [a[name]["data"] if name == "straight" else a[name] for a in answers]
         difference = torch.tensor(read) - wanted.flatten(1)
         assert difference.abs().max() < 1e-3
-    shares = run(DRAW_NET, "softmax", [[answer["scores"]] for answer in answers])
+    shares = run(NETWORK, "softmax", [[answer["scores"]] for answer in answers])
     assert torch.allclose(torch.tensor(shares), scores.softmax(1), atol=1e-3)
 
 
@@ -999,7 +1055,7 @@ def test_the_digit_is_placed_as_in_the_set_rts(generator):
             "width": 28,
             "data": digit.flatten().tolist(),
         }
-        (placed,) = run(DRAW_NET, "place", [[drawing, pose]])
+        (placed,) = run(POSE, "place", [[drawing, pose]])
         assert placed["data"] == pytest.approx(wanted[i].flatten().tolist(), abs=1e-5)
         twin = widgets.DrawAndStraighten(
             "x", drawing=(255 * digit).round().byte().numpy().tobytes(), **pose
@@ -1010,14 +1066,14 @@ def test_the_digit_is_placed_as_in_the_set_rts(generator):
 def test_the_box_and_its_handles_lie_on_the_digit(generator):
     """The box has the 20 pixels that MNIST's digits fill, of the drawing's 28."""
     for pose in poses(generator, 30):
-        corner, top = run(DRAW_NET, "onCanvas", [[pose, [1, 0.5]], [pose, [0, -1]]])
+        corner, top = run(POSE, "onCanvas", [[pose, [1, 0.5]], [pose, [0, -1]]])
         turn = 42 / 28 / pose["scale"] * affine.rotation(pose["angle"])
         there = affine.translation(-pose["x"] / 21, -pose["y"] / 21)
         back = affine.compose(turn, there)[0]  # from the canvas to the drawing
         for point, wanted in ((corner, (20, 10)), (top, (0, -20))):
             in_drawing = back @ torch.tensor([*point, 1])
             assert (28 * in_drawing).tolist() == pytest.approx(wanted, abs=1e-3)
-        (found,) = run(DRAW_NET, "withTop", [[pose, top]])
+        (found,) = run(POSE, "withTop", [[pose, top]])
         assert found["angle"] == pytest.approx(pose["angle"])
         assert found["scale"] == pytest.approx(pose["scale"])
 
@@ -1025,7 +1081,7 @@ def test_the_box_and_its_handles_lie_on_the_digit(generator):
 def test_the_handles_give_what_the_sliders_can_show():
     wild = {"angle": -135.2, "scale": 9, "x": 3.3, "y": -12}
     fine = {"angle": 12.4, "scale": 0.777, "x": -0.2, "y": 0.3}
-    assert run(DRAW_NET, "allowed", [[wild], [fine]]) == [
+    assert run(POSE, "allowed", [[wild], [fine]]) == [
         {"angle": -90, "scale": 1.5, "x": 3.5, "y": -10},
         {"angle": 12, "scale": 0.78, "x": 0, "y": 0.5},
     ]

@@ -1,7 +1,6 @@
 """What all touchable figures share on the Python side."""
 
 import io
-import re
 from pathlib import Path
 
 import anywidget
@@ -10,14 +9,16 @@ import traitlets
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./draw\.js";\n', re.MULTILINE)
+BUILT = HERE / "built"
 
 
-def javascript(name: str) -> str:
-    """A figure's module in one piece: the shared ``draw.js``, then its own code."""
-    shared = (HERE / "draw.js").read_text("utf-8")
-    own = (HERE / f"{name}.js").read_text("utf-8")
-    return re.sub(r"^export ", "", shared, flags=re.MULTILINE) + IMPORT.sub("", own)
+def javascript(name: str) -> Path:
+    """A figure's module, which `npm run build` bundles from the files in ``source``.
+
+    anywidget reads it when the figure is imported. In `make lab` it also watches it, so
+    that what is built anew shows at once.
+    """
+    return BUILT / f"{name}.js"
 
 
 def to_bytes(value: memoryview, _: object) -> bytes:
@@ -37,7 +38,7 @@ class TouchableFigure(anywidget.AnyWidget):
         label: the figure's name in the book, such as "fig-01-playground".
     """
 
-    _css = (HERE / "widgets.css").read_text("utf-8")
+    _css = BUILT / "widgets.css"
     label = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, label: str = "", **traits: object) -> None:
