@@ -15,8 +15,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from fingerprint import ROOT, code_cells
 from nbformat import NotebookNode
-from notebooks import ROOT, chapters, code_cells
+from notebooks import chapters
 from pdf_extension import LIVE, PDF
 
 CHAPTERS = {path.stem: nbformat.read(path, as_version=4) for path in chapters()}

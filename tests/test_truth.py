@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import nbformat
 import pytest
-from notebooks import PACKAGE, ROOT, chapters, code_cells, plain_python
+from fingerprint import PACKAGE, ROOT, Plain, code_cells, plain_python
+from notebooks import find_chapter
 
 Definition = ast.FunctionDef | ast.ClassDef
 BUILT = re.compile(
@@ -58,7 +59,7 @@ def claims() -> Iterator[Claim]:
 
 def definitions(chapter: int, in_exercises: bool) -> dict[str, Definition]:
     """Collect what a chapter's cells define, in its text or in its exercises."""
-    notebook = nbformat.read(chapters()[chapter], as_version=4)
+    notebook = nbformat.read(find_chapter(str(chapter)), as_version=4)
     exercises = len(notebook.cells)
     for i, cell in enumerate(notebook.cells):
         if re.search("^## Exercises", cell.source, re.M):
@@ -94,14 +95,14 @@ def names_read(body: list[ast.stmt]) -> set[str]:
     }
 
 
-class Bare(ast.NodeTransformer):
-    """Takes away what a chapter may leave out."""
+class Bare(Plain):
+    """Takes away docstrings, hints, and checks with the names that only they read."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        """Drop docstring, hints and checks, and the names that only checks read."""
+        """Drop a function's checks, and what only they read."""
+        super().visit_FunctionDef(node)
         before = names_read(node.body)
-        self.bare_body(node)
-        node.returns = None
+        node.body = [statement for statement in node.body if not is_check(statement)]
         only_checked = before - names_read(node.body)
         node.body = [
             statement
@@ -111,39 +112,13 @@ class Bare(ast.NodeTransformer):
                 and all(getattr(t, "id", "") in only_checked for t in statement.targets)
             )
         ]
-        self.generic_visit(node)
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        """Drop the docstring, and what methods may leave out."""
-        self.bare_body(node)
-        self.generic_visit(node)
         return node
 
     def visit_For(self, node: ast.For) -> ast.For:
         """Drop checks of each item."""
-        self.bare_body(node)
         self.generic_visit(node)
-        return node
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        """Drop the hint of an argument."""
-        node.annotation = None
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign | ast.AnnAssign:
-        """Drop the hint of a variable that gets a value."""
-        if node.value is None:
-            return node
-        return ast.Assign([node.target], node.value)
-
-    @staticmethod
-    def bare_body(node: Definition | ast.For) -> None:
-        """Drop docstring and checks."""
-        first = node.body[0]
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            node.body = node.body[1:]
         node.body = [statement for statement in node.body if not is_check(statement)]
+        return node
 
 
 def bare(definition: Definition, name: str) -> str:

@@ -1,20 +1,21 @@
-"""Run the chapters, or check that their stored outputs are up to date.
+"""Run the chapters, check that their stored outputs are up to date, or measure them.
 
-    python tools/notebooks.py run [NOTEBOOK ...]
-    python tools/notebooks.py check [NOTEBOOK ...]
+    python tools/notebooks.py run [CHAPTER ...]
+    python tools/notebooks.py check [CHAPTER ...]
+    python tools/notebooks.py report [CHAPTER ...]
+
+A chapter goes by its number (3 or 03) or its file; without any, all are taken.
 
 `run` executes each notebook from a fresh kernel and stores its outputs in place,
-together with a fingerprint of what gave them: the notebook's own cells, every module
-of the package that they reach, and the results on record that they name. It also fills
-in the numbers in the prose (see markers.py). `check` fails when any of it has changed
-since. Without a name, both take every chapter.
+together with a fingerprint of what gave them (see fingerprint.py). It also fills in the
+numbers in the prose (see markers.py). `check` fails when a chapter's outputs are older
+than what they depend on. `report` prints how long a chapter is, which is for its author
+to judge.
 """
 
 import argparse
 import ast
-import hashlib
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -22,17 +23,14 @@ from typing import Any
 
 import markers
 import nbformat
+from fingerprint import PACKAGE, ROOT, fingerprint
 from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from reading import report
 
-ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "chapters"
-RECORDED = CHAPTERS / "recorded"
-PACKAGE = "stn_tutorial"
-CHECKERS = "exercises"  # they say "right", or nbval fails: no output depends on them
-
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
 CELL_METADATA = ("tags", "mystnb")
@@ -44,118 +42,21 @@ def chapters() -> list[Path]:
     return sorted(CHAPTERS.glob("*.ipynb"))
 
 
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """List the cells that hold code."""
-    return [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and cell.source.strip()
-    ]
+def find_chapter(name: str) -> Path:
+    """Find a chapter by its number or its file.
 
-
-def plain_python(source: str) -> str:
-    """Turn IPython's own lines (`%pip`, `!ls`) into comments, so that `ast` can read.
-
-    A line keeps its indentation and holds `pass`, so a block never becomes empty.
+    Raises:
+        ValueError: there is none.
     """
-    lines = []
-    for line in source.splitlines():
-        bare = line.lstrip()
-        indent = line[: len(line) - len(bare)]
-        lines.append(f"{indent}pass" if bare.startswith(("%", "!")) else line)
-    return "\n".join(lines)
-
-
-def imported_modules(source: str, package_dir: Path) -> set[str]:
-    """Name the package's modules that some Python source imports itself."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = f"{PACKAGE}.{base}".rstrip(".")
-            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    stems = set()
-    for name in names:
-        top, _, rest = name.partition(".")
-        if top == PACKAGE:
-            stems |= {"__init__", rest.split(".")[0]}
-    return {stem for stem in stems if stem and module_files(stem, package_dir)}
-
-
-def module_files(stem: str, package_dir: Path) -> list[Path]:
-    """List the files of a module: one, or a folder's with what Python does not read."""
-    single = package_dir / f"{stem}.py"
-    return [single] if single.exists() else sorted((package_dir / stem).glob("*.*"))
-
-
-def reachable_modules(sources: list[str], package_dir: Path) -> list[Path]:
-    """List the package's files that some sources import, directly or through others.
-
-    The exercises' checkers are left out.
-    """
-    found: set[str] = set()
-    waiting = list(sources)
-    while waiting:
-        new = imported_modules(waiting.pop(), package_dir) - found - {CHECKERS}
-        found |= new
-        for path in (path for stem in new for path in module_files(stem, package_dir)):
-            if path.suffix == ".py":
-                waiting.append(path.read_text("utf-8"))
-    return [path for stem in sorted(found) for path in module_files(stem, package_dir)]
-
-
-def named_records(sources: list[str], recorded: Path) -> list[Path]:
-    """List the results on record that some sources name, by their file or folder."""
-    words = set(re.findall(r"[\w.-]+", "\n".join(sources)))
-    paths = sorted([*recorded.glob("*.*"), *recorded.glob("*/*.*")])
-    return [path for path in paths if path.relative_to(recorded).parts[0] in words]
-
-
-def without_docstrings(source: str) -> str:
-    """Blank the docstrings of some Python source: no output depends on them."""
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if isinstance(node, documented) and ast.get_docstring(node) is not None:
-            text = node.body[0]
-            for i in range(text.lineno - 1, text.end_lineno):
-                lines[i] = ""
-    return "\n".join(lines)
-
-
-def fingerprint(
-    notebook: NotebookNode,
-    package_dir: Path = ROOT / PACKAGE,
-    recorded: Path = RECORDED,
-) -> str:
-    """Hash the code and the records that a notebook's outputs depend on.
-
-    Prose, outputs and the package's docstrings do not count.
-
-    Args:
-        notebook: The notebook.
-        package_dir: The folder of the package's modules.
-        recorded: The folder of the results on record.
-
-    Returns:
-        A SHA-256 in hexadecimal.
-    """
-    sources = [cell.source for cell in code_cells(notebook)]
-    digest = hashlib.sha256()
-    texts = [markers.marked_text(cell) for cell in notebook.cells]
-    wanted = [each for text in texts for each in markers.expressions(text)]
-    for source in [*sources, *wanted]:
-        digest.update(source.encode() + b"\0")
-    modules = reachable_modules([plain_python(s) for s in sources], package_dir)
-    for path in modules + named_records(sources, recorded):
-        content = path.read_bytes()
-        if path.suffix == ".py":
-            content = without_docstrings(content.decode()).encode()
-        digest.update(path.name.encode() + b"\0" + content)
-    return digest.hexdigest()
+    numbered = [path for path in chapters() if path.stem.startswith(f"{name:0>2}-")]
+    if name.isdigit() and numbered:
+        return numbered[0]
+    if not Path(name).is_file():
+        raise ValueError(
+            f"expected a chapter's number or file, such as 3 or "
+            f"{chapters()[3].name}, but got: {name}"
+        )
+    return Path(name)
 
 
 def is_fresh(notebook: NotebookNode) -> bool:
@@ -275,34 +176,60 @@ def run(path: Path) -> None:
     os.replace(draft, path)
 
 
+def run_all(paths: list[Path]) -> bool:
+    """Run chapters, and say how long each took or why it failed."""
+    well = True
+    for path in paths:
+        start = time.perf_counter()
+        try:
+            run(path)
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            well = False
+        else:
+            print(f"{path.name}: ran in {time.perf_counter() - start:.1f} s")
+    return well
+
+
+def check_all(paths: list[Path]) -> bool:
+    """Name the chapters whose outputs are stale."""
+    stale = [path for path in paths if not is_fresh(nbformat.read(path, as_version=4))]
+    for path in stale:
+        print(
+            f"{path.name}: its code, the package's or a record changed after its "
+            f"outputs were stored. Run `python tools/notebooks.py run "
+            f"{os.path.relpath(path)}`.",
+            file=sys.stderr,
+        )
+    return not stale
+
+
+def report_all(paths: list[Path]) -> bool:
+    """Print a table, a line a chapter."""
+    for i, path in enumerate(paths):
+        measures = report(nbformat.read(path, as_version=4))
+        if i == 0:
+            print(" " * 24, "  ".join(measures))
+        numbers = [f"{value:>{len(name)}}" for name, value in measures.items()]
+        print(f"{path.stem:24}", "  ".join(numbers))
+    return True
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["run", "check"])
-    parser.add_argument("notebook", nargs="*", type=Path)
+    commands = {"run": run_all, "check": check_all, "report": report_all}
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("chapter", nargs="*")
     options = parser.parse_args(arguments)
     os.environ["TQDM_DISABLE"] = "1"  # a progress bar is no output to store
-    failed = False
-    for path in options.notebook or chapters():
-        if options.command == "run":
-            start = time.perf_counter()
-            try:
-                run(path)
-            except RuntimeError as error:
-                print(error, file=sys.stderr)
-                failed = True
-            else:
-                print(f"{path.name}: ran in {time.perf_counter() - start:.1f} s")
-        elif not is_fresh(nbformat.read(path, as_version=4)):
-            print(
-                f"{path.name}: its code, the package's or a record changed after its "
-                "outputs were stored. Run `make notebooks`.",
-                file=sys.stderr,
-            )
-            failed = True
-    return int(failed)
+    try:
+        paths = [find_chapter(name) for name in options.chapter] or chapters()
+    except ValueError as error:
+        parser.error(str(error))
+    return int(not commands[options.command](paths))
 
 
 if __name__ == "__main__":
