@@ -108,23 +108,40 @@ def cluttered(images: Tensor, generator: torch.Generator) -> Tensor:
         raise ValueError(
             f"expected at least 2 images, for pieces of other digits, but got {n}"
         )
-    row = torch.arange(n)
-
-    def corner(side: int, room: int) -> Tensor:
-        return torch.randint(room - side + 1, (2, n), generator=generator)
-
-    def windows(images: Tensor, side: int) -> Tensor:  # by image, top, left
-        return images.unfold(1, side, 1).unfold(2, side, 1)
-
+    each = torch.arange(n)
+    digits = images[:, 0]  # (N, 28, 28)
     canvas = images.new_zeros(n, 60, 60)
-    windows(canvas, 28)[row, *corner(28, 60)] = images[:, 0]
-    pieces, places = windows(images[:, 0], 6), windows(canvas, 6)
+    top, left = draw_corners(n, 60 - 28, generator)
+    all_windows(canvas, 28)[each, top, left] = digits
+    pieces = all_windows(digits, 6)  # (N, 23, 23, 6, 6)
+    places = all_windows(canvas, 6)  # (N, 55, 55, 6, 6)
     for _ in range(6):
-        other = (row + torch.randint(1, n, (n,), generator=generator)) % n
-        piece = pieces[other, *corner(6, 28)]
-        place = (row, *corner(6, 60))
-        places[place] = torch.maximum(places[place], piece)
+        other = (each + torch.randint(1, n, (n,), generator=generator)) % n
+        top, left = draw_corners(n, 28 - 6, generator)
+        piece = pieces[other, top, left]  # (N, 6, 6)
+        top, left = draw_corners(n, 60 - 6, generator)
+        behind = places[each, top, left]
+        places[each, top, left] = torch.maximum(behind, piece)
     return canvas[:, None]
+
+
+def draw_corners(n: int, room: int, generator: torch.Generator) -> Tensor:
+    """Draw n upper left corners, rows and columns from 0 to room, shape (2, n)."""
+    return torch.randint(room + 1, (2, n), generator=generator)
+
+
+def all_windows(images: Tensor, side: int) -> Tensor:
+    """View each image's square windows, by image, top and left.
+
+    Args:
+        images: shape (N, H, W).
+        side: of a window, in pixels.
+
+    Returns:
+        shape (N, H - side + 1, W - side + 1, side, side), without copying: what is
+        written into a window is written into its image.
+    """
+    return images.unfold(1, side, 1).unfold(2, side, 1)
 
 
 def distort(

@@ -2,6 +2,7 @@
 
 The signs follow German ones in shape, colour and symbol, but no camera saw them:
 matplotlib draws them, and chance gives each a place, a size, a slant and a light.
+Chapter 7 trains on them.
 """
 
 import matplotlib
@@ -36,7 +37,7 @@ PHOTOS = (
 
 
 def shape(corners: int, turn: float = 0, rounding: float = 0.15) -> np.ndarray:
-    """A regular polygon with round corners, within the circle of radius 1.
+    """Outline a regular polygon with round corners, within the circle of radius 1.
 
     Args:
         corners: how many; a divisor of 120.
@@ -45,28 +46,31 @@ def shape(corners: int, turn: float = 0, rounding: float = 0.15) -> np.ndarray:
 
     Returns:
         points (x, y), y pointing down, shape (120, 2).
-
-    Used in chapter 7.
     """
-    corner = turn + np.arange(corners)[:, None] * 360 / corners
-    arc = corner + np.linspace(-180, 180, 120 // corners) / corners
-    inner, outer = (
-        np.stack([np.sin(angle), -np.cos(angle)], axis=2)
-        for angle in (np.deg2rad(corner), np.deg2rad(arc))
-    )
-    return ((1 - rounding) * inner + rounding * outer).reshape(-1, 2)
+    to_corner = turn + np.arange(corners)[:, None] * 360 / corners  # (corners, 1)
+    around_it = np.linspace(-180, 180, 120 // corners) / corners
+    centre = on_circle(to_corner)  # (corners, 1, 2)
+    arc = on_circle(to_corner + around_it)  # (corners, 120 // corners, 2)
+    return ((1 - rounding) * centre + rounding * arc).reshape(-1, 2)
+
+
+def on_circle(angle_deg: np.ndarray) -> np.ndarray:
+    """Find points on the circle of radius 1, clockwise from the top: (...) to (..., 2).
+
+    They are (x, y), y pointing down.
+    """
+    angle = np.deg2rad(angle_deg)
+    return np.stack([np.sin(angle), -np.cos(angle)], axis=-1)
 
 
 def text(characters: str, width: float, height: float) -> Path:
-    """Bold characters, stretched to fill a box around (0, 0), y pointing down.
-
-    Used in chapter 7.
-    """
+    """Outline bold characters, stretched to a box around (0, 0), y pointing down."""
     font = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf"
     path = TextPath((0, 0), characters, prop=FontProperties(fname=font))
     box = path.get_extents()
-    move = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2)
-    return path.transformed(move.scale(width / box.width, -height / box.height))
+    to_box = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2)
+    to_box.scale(width / box.width, -height / box.height)
+    return path.transformed(to_box)
 
 
 RED, BLUE, YELLOW = "#c1121c", "#005b9c", "#f7b500"
@@ -118,45 +122,42 @@ SIGNS = {
 NAMES = tuple(SIGNS)
 
 
-def fit(outline: np.ndarray) -> Affine2D:
-    """Move the box of a sign to (0, 0), and make its longer side 2.
-
-    Used in chapter 7.
-    """
-    low, high = outline.min(0), outline.max(0)
-    return Affine2D().translate(*-(low + high) / 2).scale(2 / (high - low).max())
+def to_template(outline: np.ndarray) -> Affine2D:
+    """Move the middle of a sign's box to (0, 0), and make its longer side 2."""
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    x, y = (low + high) / 2
+    return Affine2D().translate(-x, -y).scale(2 / (high - low).max())
 
 
 def outlines() -> Tensor:
-    """Points (x, y) around each sign in its template, normalised, (K, 120, 2).
-
-    Used in chapter 7.
-    """
-    shapes = [painted[0][0] for painted in SIGNS.values()]
-    points = np.stack([fit(points).transform(points) for points in shapes])
-    return torch.tensor(points, dtype=torch.get_default_dtype())
+    """List points (x, y) around each sign in its template, normalised, (K, 120, 2)."""
+    fitted = []
+    for painted in SIGNS.values():
+        outline, _ = painted[0]
+        fitted.append(to_template(outline).transform(outline))
+    return torch.tensor(np.stack(fitted), dtype=torch.get_default_dtype())
 
 
 def templates() -> Tensor:
-    """Every sign, seen straight on, and as large as fits.
+    """Draw every sign, seen straight on, and as large as fits.
 
     Returns:
         red, green, blue and alpha in [0, 1], shape (K, 4, 96, 96), in the order of
         ``NAMES``. Alpha is 1 on the sign, and 0 around it.
-
-    Used in chapter 7.
     """
     images = []
     for painted in SIGNS.values():
         figure = Figure(figsize=(1, 1), dpi=96, facecolor="none")
         canvas = FigureCanvasAgg(figure)
-        to_pixels = fit(painted[0][0]).scale(48, -48).translate(48, 48)
-        for path, colour in painted:
-            path = path if isinstance(path, Path) else Path(path)
-            look = {"color": colour, "linewidth": 0}
-            figure.add_artist(PathPatch(path, transform=to_pixels, **look))
+        outline, _ = painted[0]
+        to_pixels = to_template(outline).scale(48, -48).translate(48, 48)
+        for form, colour in painted:
+            path = form if isinstance(form, Path) else Path(form)
+            figure.add_artist(
+                PathPatch(path, transform=to_pixels, color=colour, linewidth=0)
+            )
         canvas.draw()
-        images.append(torch.tensor(np.asarray(canvas.buffer_rgba())))
+        images.append(torch.tensor(np.asarray(canvas.buffer_rgba())))  # (96, 96, 4)
     return torch.stack(images).permute(0, 3, 1, 2) / 255
 
 
@@ -175,22 +176,23 @@ def places(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     Returns:
         projective matrices (n, 3, 3) from the template to the image, both in
         normalised (x, y), and boxes (n, 4) as in :func:`draw_signs`.
-
-    Used in chapter 7.
     """
     n = len(labels)
     span = uniform(0.25, 0.7, n, generator)[:, None, None]
-    tilt = rotation(uniform(-15, 15, n, generator))[:, :, :2]
+    tilt = rotation(uniform(-15, 15, n, generator))[:, :, :2]  # (n, 2, 2)
     slant = uniform(-0.08, 0.08, 8 * n, generator).view(n, 4, 2)
-    corners = (torch.tensor(CORNERS) + slant) @ (span * tilt.mT)
-    matrices = F.pad(projective_from_corners(corners), (0, 1), value=1).view(n, 3, 3)
-    points = F.pad(outlines(), (0, 1), value=1)[labels] @ matrices.mT
-    points = points[:, :, :2] / points[:, :, 2:]
-    low, high = points.amin(1), points.amax(1)
+    corners = (torch.tensor(CORNERS) + slant) @ (span * tilt.mT)  # (n, 4, 2)
+    numbers = projective_from_corners(corners)  # (n, 8); the ninth is 1
+    matrices = F.pad(numbers, (0, 1), value=1).view(n, 3, 3)
+    around = F.pad(outlines(), (0, 1), value=1)[labels]  # (n, 120, 3), the last is 1
+    seen = around @ matrices.mT
+    points = seen[:, :, :2] / seen[:, :, 2:]  # (n, 120, 2)
+    low, high = points.amin(dim=1), points.amax(dim=1)  # (n, 2) each
     room = 2 - (high - low)
     shift = room * torch.rand(n, 2, generator=generator) - 1 - low
-    matrices = homogeneous(translation(*shift.T)) @ matrices
-    return matrices, torch.cat([low + shift, high + shift], 1)
+    x, y = shift.unbind(dim=1)
+    matrices = homogeneous(translation(x, y)) @ matrices
+    return matrices, torch.cat([low + shift, high + shift], dim=1)
 
 
 def put(signs: Tensor, matrices: Tensor) -> Tensor:
@@ -204,36 +206,37 @@ def put(signs: Tensor, matrices: Tensor) -> Tensor:
 
     Returns:
         shape (n, 4, side, side), 0 around the signs.
-
-    Used in chapter 7.
     """
     n, c, height, width = signs.shape
-    theta = torch.linalg.inv(matrices).flatten(1)
-    theta = theta[:, :8] / theta[:, 8:]
+    back = torch.linalg.inv(matrices).flatten(1)  # (n, 9)
+    theta = back[:, :8] / back[:, 8:]
     grid = projective_grid(theta, (n, c, 2 * height, 2 * width))
     return F.avg_pool2d(F.grid_sample(signs, grid, align_corners=False), 2)
 
 
 def backgrounds(n: int, side: int, generator: torch.Generator) -> Tensor:
-    """Windows of real photographs, shape (n, 3, side, side).
+    """Cut windows out of real photographs, shape (n, 3, side, side).
 
     A photograph is cut to a square, three times as wide as the window. Which
     photograph, and where the window stands, in whole pixels, is drawn evenly.
 
     Source: photographs by NASA (astronaut), SpaceX (rocket), Lav Varshney (camera),
     Stefan van der Walt (chelsea), Rachel Michetti (coffee) and CC0Textures (brick,
-    grass, gravel), in scikit-image. Used in chapter 7.
+    grass, gravel), in scikit-image.
     """
-    photos = []
+    squares = []
     for name in PHOTOS:
-        photo = np.atleast_3d(getattr(data, name)())  # some have no colours
-        short = min(photo.shape[:2])
-        top, left = ((length - short) // 2 for length in photo.shape[:2])
+        load = getattr(data, name)
+        photo = np.atleast_3d(load())  # some have no colours
+        height, width, _ = photo.shape
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
         square = torch.tensor(photo[top : top + short, left : left + short]) / 255
         square = square.permute(2, 0, 1)[None].expand(1, 3, short, short)
         size = (3 * side, 3 * side)
-        photos.append(F.interpolate(square, size, mode="bilinear", antialias=True))
-    windows = torch.cat(photos).unfold(2, side, 1).unfold(3, side, 1)
+        squares.append(F.interpolate(square, size, mode="bilinear", antialias=True))
+    # (photographs, 3, tops, lefts, side, side)
+    windows = torch.cat(squares).unfold(2, side, 1).unfold(3, side, 1)
     which = torch.randint(len(PHOTOS), (n,), generator=generator)
     top, left = torch.randint(2 * side + 1, (2, n), generator=generator)
     return windows[which, :, top, left]
@@ -255,27 +258,45 @@ def expose(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Returns:
         shape (n, 3, H, W), in [0, 1].
-
-    Used in chapter 7.
     """
     n = len(images)
 
     def even(low: float, high: float, channels: int = 1) -> Tensor:
+        """Draw numbers for each image, shape (n, channels, 1, 1)."""
         return uniform(low, high, channels * n, generator).view(n, channels, 1, 1)
 
     length = 0.3 + even(0, 1) ** 2
     width = 0.3 + (length - 0.3) * even(0, 1)
-    line = torch.arange(-3.0, 4.0)
-    across = torch.cartesian_prod(line, line) @ rotation(even(0, 180).view(n))[..., :2]
-    across = across / torch.cat([length, width], 3).view(n, 1, 2)
-    kernels = (across.square().sum(2) / -2).softmax(1).view(n, 1, 7, 7)
-    planes = F.pad(images.transpose(0, 1), [3] * 4, "replicate")
-    images = F.conv2d(planes, kernels, groups=n).transpose(0, 1)
+    angle = even(0, 180)
+    kernels = bell_curves(length.flatten(), width.flatten(), angle.flatten())
+    # As if the images were channels: each is blurred by its own kernel.
+    planes = F.pad(images.transpose(0, 1), [3] * 4, "replicate")  # (3, n, H+6, W+6)
+    blurred = F.conv2d(planes, kernels[:, None], groups=n).transpose(0, 1)
     contrast = even(0.5, 1)
-    images = contrast * images + (1 - contrast) * even(0, 1)
-    images = even(0.9, 1.1, channels=3) * images
+    darkest = (1 - contrast) * even(0, 1)
+    tint = even(0.9, 1.1, channels=3)
+    lit = tint * (contrast * blurred + darkest)  # (n, 3, H, W)
     noise = torch.randn(images.shape, generator=generator)
-    return (images + even(0, 0.03) * noise).clamp(0, 1)
+    return (lit + even(0, 0.03) * noise).clamp(0, 1)
+
+
+def bell_curves(length: Tensor, width: Tensor, angle: Tensor) -> Tensor:
+    """Make 7x7 kernels that blur along a direction and across it.
+
+    Args:
+        length: standard deviation along the direction, in pixels, shape (n,).
+        width: that across it, shape (n,).
+        angle: the direction, in degrees, shape (n,).
+
+    Returns:
+        shape (n, 7, 7); each kernel sums to 1.
+    """
+    line = torch.arange(-3.0, 4.0)
+    points = torch.cartesian_prod(line, line)  # (49, 2)
+    along_and_across = points @ rotation(angle)[:, :, :2]  # (n, 49, 2)
+    deviations = torch.stack([length, width], dim=1)[:, None]  # (n, 1, 2)
+    square = (along_and_across / deviations).square().sum(dim=2)  # (n, 49)
+    return (square / -2).softmax(dim=1).view(-1, 7, 7)
 
 
 def draw_signs(
@@ -306,10 +327,12 @@ def draw_signs(
     labels = torch.randperm(n, generator=generator) % len(NAMES)
     matrices, boxes = places(labels, generator)
     images = backgrounds(n, side, generator)
-    signs = templates()
+    signs = templates()  # (K, 4, 96, 96)
     signs[:, :3] *= signs[:, 3:]  # or what is around a sign would tint its edge
     signs = F.interpolate(signs, size=(side, side), mode="bilinear", antialias=True)
     for part in torch.arange(n).split(100):  # all at once would need much memory
-        paint, alpha = put(signs[labels[part]], matrices[part]).split([3, 1], dim=1)
-        images[part] = expose(paint + (1 - alpha) * images[part], generator)
+        placed = put(signs[labels[part]], matrices[part])
+        paint, alpha = placed.split([3, 1], dim=1)
+        scene = paint + (1 - alpha) * images[part]
+        images[part] = expose(scene, generator)
     return images, labels, boxes
