@@ -35,7 +35,7 @@ CROP = 0.75
 
 
 def sign_network(model: str, classes: int = CLASSES) -> Network:
-    """A network for traffic signs, with no, one or two spatial transformers.
+    """Make a network for traffic signs, with no, one or two spatial transformers.
 
     The classifier is a present-day CNN: seven small convolutions, all batch-normalised,
     in four stages. The first three stages are pooled 2x2, the last one globally. One
@@ -61,15 +61,28 @@ def sign_network(model: str, classes: int = CLASSES) -> Network:
         raise ValueError(
             f"expected model to be one of {SIGN_MODELS}, but got: {model!r}"
         )
-    a, b, c, d = FILTERS[model]
-    early = [*_convolve(3, a, 5), nn.MaxPool2d(2), *_convolve(a, b), *_convolve(b, b)]
-    late = [nn.MaxPool2d(2), *_convolve(b, c), *_convolve(c, c)]
-    late += [nn.MaxPool2d(2), *_convolve(c, d), *_convolve(d, d)]
-    late += [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(d, classes)]
+    first, second, third, fourth = FILTERS[model]
+    early = [
+        *_convolution(3, first, side=5),
+        nn.MaxPool2d(2),
+        *_convolution(first, second),
+        *_convolution(second, second),
+    ]
+    late = [
+        nn.MaxPool2d(2),
+        *_convolution(second, third),
+        *_convolution(third, third),
+        nn.MaxPool2d(2),
+        *_convolution(third, fourth),
+        *_convolution(fourth, fourth),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+        nn.Linear(fourth, classes),
+    ]
     if model.startswith("st2-"):
         classifier: nn.Module = nn.Sequential(
             BFloat16(nn.Sequential(*early)),
-            _transformer((b, SIDE // 2, SIDE // 2), (32, 32)),
+            _transformer((second, SIDE // 2, SIDE // 2), (32, 32)),
             BFloat16(nn.Sequential(*late)),
         )
     else:
@@ -101,15 +114,16 @@ class OneWindow(nn.Module):
         return self.theta.expand(len(images), 2, 3)
 
 
-def _convolve(c: int, k: int, side: int = 3) -> list[nn.Module]:
-    filters = nn.Conv2d(c, k, side, padding=side // 2, bias=False)
-    return [filters, nn.BatchNorm2d(k), nn.ReLU()]
+def _convolution(channels: int, filters: int, side: int = 3) -> list[nn.Module]:
+    """A convolution that keeps the size, batch-normalised and rectified."""
+    convolution = nn.Conv2d(channels, filters, side, padding=side // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(filters), nn.ReLU()]
 
 
 def _transformer(shape: Sequence[int], channels: Sequence[int]) -> SpatialTransformer:
-    """Its localisation net looks at the input at half the size."""
-    c, height, width = shape
-    half = (c, height // 2, width // 2)
+    """A transformer whose localisation net sees the input at half the size."""
+    input_channels, height, width = shape
+    half = (input_channels, height // 2, width // 2)
     localisation = LocalisationNet(half, channels, (32,), wrap=BFloat16)
     return _sampler(nn.Sequential(nn.AvgPool2d(2), localisation))
 
@@ -145,23 +159,23 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
             f"expected images of shape (N, 3, H, W), but got {tuple(images.shape)}"
         )
     n = len(images)
-    images = images if images.is_floating_point() else images / 255
-    x, y = uniform(-0.12, 0.12, n, generator), uniform(-0.12, 0.12, n, generator)
+    if not images.is_floating_point():
+        images = images / 255
+    x = uniform(-0.12, 0.12, n, generator)
+    y = uniform(-0.12, 0.12, n, generator)
     turn = rotation(uniform(-10, 10, n, generator))
     scale = scaling(1 / uniform(0.85, 1.15, n, generator))
     theta = compose(translation(x, y), turn, scale).to(images)
     grid = affine_grid(theta, images.shape, align_corners=False)
-    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    mean = images.mean((1, 2, 3), keepdim=True)
-    contrast, light = (
-        uniform(low, high, n, generator).view(n, 1, 1, 1).to(images)
-        for low, high in ((0.6, 1.4), (-0.2, 0.2))
-    )
-    return (mean + contrast * (images - mean) + light).clamp(0, 1)
+    views = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    contrast = uniform(0.6, 1.4, n, generator).view(n, 1, 1, 1).to(views)
+    light = uniform(-0.2, 0.2, n, generator).view(n, 1, 1, 1).to(views)
+    mean = views.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean + contrast * (views - mean) + light).clamp(0, 1)
 
 
 def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
-    """How well windows fit boxes: the intersection's area over the union's.
+    """Tell how well windows fit boxes: the intersection's area over the union's.
 
     The areas are counted on a lattice of 150x150 points from -1.5 to 1.5; of a window
     that reaches beyond, the rest does not count.
@@ -187,12 +201,13 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
         )
     theta = theta.expand(n, 2, 3)
     line = torch.linspace(-1.5, 1.5, 150)
-    points = torch.cartesian_prod(line, line)
+    points = torch.cartesian_prod(line, line)  # (22500, 2)
     shares = []
-    for window, box in zip(invert(theta).split(500), boxes.split(500), strict=True):
-        seen = points @ window[:, :, :2].mT + window[:, None, :, 2]
-        in_window = (seen.abs() <= 1).all(dim=2)
-        low, high = box[:, None, :2], box[:, None, 2:]
+    for back, box in zip(invert(theta).split(500), boxes.split(500), strict=True):
+        # From the image into each window, whose inside goes from -1 to 1.
+        seen = points @ back[:, :, :2].mT + back[:, None, :, 2]  # (500, 22500, 2)
+        in_window = (seen.abs() <= 1).all(dim=2)  # (500, 22500)
+        low, high = box[:, None, :2], box[:, None, 2:]  # (500, 1, 2) each
         in_box = ((points >= low) & (points <= high)).all(dim=2)
         both = (in_window & in_box).sum(dim=1)
         shares.append(both / (in_window | in_box).sum(dim=1))
@@ -200,7 +215,7 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
 
 
 def find_windows(network: Network, images: Tensor) -> Tensor:
-    """Where the first transformer looks: theta for each image, without gradients.
+    """Find where the first transformer looks: theta for each image, no gradients.
 
     Args:
         network: with a transformer.
@@ -216,7 +231,7 @@ def find_windows(network: Network, images: Tensor) -> Tensor:
 
 
 def read_windows(images: Tensor, theta: Tensor, side: int = SIDE) -> Tensor:
-    """What windows show, as the networks of chapter 7 see it.
+    """Read what windows show, as the networks of chapter 7 see it.
 
     Args:
         images: shape (N, 3, H, W).
