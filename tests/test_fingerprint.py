@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from fingerprint import PACKAGE, fingerprint, plain_python, reached
+from fingerprint import PACKAGE, fingerprint, reached
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from syntax import plain_python
 
 FILES = {
     "__init__.py": '"""A package."""\n',
@@ -229,7 +230,7 @@ def test_what_means_something_else_stales(
         ("f(1)", "f(1)\n\n", True),
         ("f(1)", "f(True)", False),
         ("f(1)", "f(1);", False),  # IPython then shows nothing
-        ("f(1)", "f(1); \n", False),
+        ("f(1)", "f(1);  # quiet\n", False),
         ("%pip install a", "%pip install b", False),
     ],
 )

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import nbformat
 import pytest
-from fingerprint import PACKAGE, ROOT, Plain, code_cells, plain_python
+from fingerprint import PACKAGE, ROOT, code_cells
 from notebooks import find_chapter
+from syntax import Plain, plain_python
 
 Definition = ast.FunctionDef | ast.ClassDef
 BUILT = re.compile(

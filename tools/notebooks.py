@@ -116,7 +116,7 @@ class Runner(NotebookClient):
     place = ""  # for a message: the cell that runs
 
     async def async_execute_cell(
-        self, cell: NotebookNode, cell_index: int, **options: Any
+        self, cell: NotebookNode, cell_index: int, *args: Any, **options: Any
     ) -> NotebookNode:
         """Execute a cell, and then evaluate the expressions in its prose.
 
@@ -125,7 +125,7 @@ class Runner(NotebookClient):
         """
         first_line = cell.source.strip().partition("\n")[0]
         self.place = f"cell {cell_index + 1}: {first_line}"
-        cell = await super().async_execute_cell(cell, cell_index, **options)
+        cell = await super().async_execute_cell(cell, cell_index, *args, **options)
         text = markers.marked_text(cell)
         values = [await self.value(wanted) for wanted in markers.expressions(text)]
         markers.set_marked_text(cell, markers.filled(text, values))
