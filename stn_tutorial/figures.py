@@ -1,5 +1,6 @@
 """The book's look: style, colours, pictures, and figure functions."""
 
+import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -110,10 +111,11 @@ def show_images(
             f"but got {len(images)} image(s) and {len(titles or [])} title(s)"
         )
     columns = columns or len(images)
-    rows = -(-len(images) // columns)
+    rows = math.ceil(len(images) / columns)
     aspect = images[0].shape[-1] / images[0].shape[-2]
-    size = (columns * height * aspect, rows * (height + (0.3 if titles else 0)))
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    across = columns * height * aspect
+    down = rows * (height + (0.3 if titles else 0))
+    figure, axes = plt.subplots(rows, columns, figsize=(across, down), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -138,17 +140,20 @@ def draw_grid(
         align_corners: as the grid was made.
         lines: about how many rows and columns of the grid to draw.
     """
-    span = torch.tensor([size[1], size[0]]) - (1 if align_corners else 0)
-    last = torch.tensor([size[1] - 1, size[0] - 1])
-    points = (grid.detach().cpu() * span + last) / 2
-    rows = np.linspace(0, len(points) - 1, min(lines, len(points))).round().astype(int)
-    width = points.shape[1]
-    columns = np.linspace(0, width - 1, min(lines, width)).round().astype(int)
-    for i in rows:
-        ax.plot(*points[i].T, color=GRID, linewidth=1)
-    for j in columns:
-        ax.plot(*points[:, j].T, color=GRID, linewidth=1)
+    height, width = size
+    last = torch.tensor([width - 1, height - 1])
+    span = last if align_corners else torch.tensor([width, height])
+    points = (grid.detach().cpu() * span + last) / 2  # in pixels (x, y)
+    for row in _evenly(len(points), lines):
+        ax.plot(*points[row].T, color=GRID, linewidth=1)
+    for column in _evenly(points.shape[1], lines):
+        ax.plot(*points[:, column].T, color=GRID, linewidth=1)
     ax.plot(*points[0, 0], "o", color=GRID, markersize=5)
+
+
+def _evenly(count: int, most: int) -> np.ndarray:
+    """At most so many of the numbers from 0 to count - 1, evenly, with both ends."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)
 
 
 def draw_frame(ax: Axes, size: Sequence[int]) -> None:

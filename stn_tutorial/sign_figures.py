@@ -25,25 +25,29 @@ from stn_tutorial.signs import read_windows
 
 
 def read_tiles(path: str | Path) -> Tensor:
-    """The images of a picture that shows two rows of them, (N, 3, 48, 48), in [0, 1].
+    """Read the images of a picture that shows two rows of them.
+
+    Returns:
+        shape (N, 3, 48, 48), in [0, 1]; the upper row comes first.
 
     Raises:
         ValueError: the picture is not two rows of 48x48 images in colour.
 
     Used in chapter 7.
     """
-    pixels = torch.tensor(plt.imread(path))
+    pixels = torch.tensor(plt.imread(path))  # (H, W, 3), or 4 with alpha
     if pixels.dim() != 3 or len(pixels) != 2 * SIDE or pixels.shape[1] % SIDE:
         raise ValueError(
             f"expected {path} to show two rows of {SIDE}x{SIDE} images in colour, but "
             f"its shape is {tuple(pixels.shape)}"
         )
-    tiles = pixels[:, :, :3].unflatten(0, (2, SIDE)).unflatten(2, (-1, SIDE))
-    return tiles.permute(0, 2, 4, 1, 3).flatten(0, 1)
+    rows = pixels[:, :, :3].unflatten(0, (2, SIDE))  # (2, 48, W, 3)
+    tiles = rows.unflatten(2, (-1, SIDE))  # (2, 48, N / 2, 48, 3)
+    return tiles.permute(0, 2, 4, 1, 3).flatten(0, 1)  # (N, 3, 48, 48)
 
 
 def draw_window(ax: plt.Axes, theta: Tensor) -> None:
-    """The outline of a window over its image; a dot marks the upper left corner."""
+    """Outline a window over its image; a dot marks the upper left corner."""
     ax.autoscale(False)
     grid = affine_grid(theta[None], (1, 3, SIDE, SIDE), align_corners=False)
     draw_grid(ax, grid[0], (SIDE, SIDE), lines=2)
@@ -52,7 +56,7 @@ def draw_window(ax: plt.Axes, theta: Tensor) -> None:
 def show_windows(
     images: Tensor, theta: Tensor, title: str = "", side: int = SIDE
 ) -> Figure:
-    """Images with their windows, and below them what the windows show.
+    """Draw images with their windows, and below them what the windows show.
 
     Args:
         images: shape (N, 3, 48, 48), in [0, 1].
@@ -78,7 +82,7 @@ def film(
     label: str,
     side: int = SIDE,
 ) -> Animation:
-    """The windows on the same images at several moments, to be played.
+    """Film the windows on the same images at several moments, to be played.
 
     Args:
         images: shape (N, 3, 48, 48), in [0, 1].
@@ -89,15 +93,16 @@ def film(
 
     Used in chapter 7.
     """
-    moments = zip(thetas, titles, strict=True)
-    frames = [show_windows(images, theta, title, side) for theta, title in moments]
-    return Animation([frame(figure) for figure in frames], label)
+    frames = []
+    for theta, title in zip(thetas, titles, strict=True):
+        frames.append(frame(show_windows(images, theta, title, side)))
+    return Animation(frames, label)
 
 
 def show_approach(
     track: Tensor, theta: Tensor, widths: Sequence[int], label: str
 ) -> Animation:
-    """A sign that comes nearer: in its own size, with the window, and in the window.
+    """Film a sign that comes nearer: in its own size, and with and in its window.
 
     Args:
         track: frames in the order of time, shape (N, 3, 48, 48), in [0, 1].
@@ -107,7 +112,8 @@ def show_approach(
 
     Used in chapter 7.
     """
-    outputs, most = read_windows(track, theta), max(widths) / 2
+    outputs = read_windows(track, theta)
+    most = max(widths) / 2
     frames = []
     for image, window, output, width in zip(track, theta, outputs, widths, strict=True):
         figure, axes = plt.subplots(1, 3, figsize=(5, 2))
@@ -122,27 +128,28 @@ def show_approach(
 
 
 def show_errors(entries: Sequence[dict]) -> Figure:
-    """The test errors of the networks on record beside published ones.
+    """Draw the test errors of the networks on record beside published ones.
 
     Args:
         entries: as :func:`stn_tutorial.experiments.records.summary` gives them.
 
     Used in chapter 7.
     """
-    rows = {entry["model"]: entry["errors"] for entry in entries}
-    figure, ax = plt.subplots(figsize=(6.4, 0.32 * (len(rows) + len(PUBLISHED)) + 0.5))
-    for i, errors in enumerate(rows.values()):
-        ax.plot(errors, [i] * len(errors), "o", color=OUTPUT)
-    for i, (accuracy, _) in enumerate(PUBLISHED.values(), len(rows)):
-        ax.plot(100 - accuracy, i, "|", color="black", markersize=10, mew=2)
-    ax.set_yticks(range(len(rows) + len(PUBLISHED)), [*rows, *PUBLISHED])
+    names = [*(entry["model"] for entry in entries), *PUBLISHED]
+    figure, ax = plt.subplots(figsize=(6.4, 0.32 * len(names) + 0.5))
+    for row, entry in enumerate(entries):
+        errors = entry["errors"]
+        ax.plot(errors, [row] * len(errors), "o", color=OUTPUT)
+    for row, (accuracy, _) in enumerate(PUBLISHED.values(), len(entries)):
+        ax.plot(100 - accuracy, row, "|", color="black", markersize=10, mew=2)
+    ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="test error (%)", xlim=(0, None))
     ax.invert_yaxis()
     return figure
 
 
 def show_places(truth: Tensor, theta: dict[str, Tensor]) -> Figure:
-    """The centres of windows against those of the signs, x and y alike.
+    """Draw the centres of windows against those of the signs, x and y alike.
 
     Args:
         truth: centres of the signs, shape (N, 2).
