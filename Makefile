@@ -41,7 +41,7 @@ nbval: export TQDM_DISABLE := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help environment binder-environment check chapter book pdf latex tex-packages \
-  test lint types javascript near unit style nbval site browser notebooks lab lock clean
+  test lint types javascript near unit style nbval site browser links notebooks lab lock clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -138,6 +138,14 @@ site: environment
 browser: environment
 	@echo; echo "== Site and figures in a browser =="
 	$(BIN)/pytest $(TWO) worksteal $(BROWSER_TESTS)
+
+# Once a week on GitHub, not in `make test`: other people's pages may be down for a while.
+# What the launch and edit buttons open is not there before it is pushed, and where DOIs
+# lead, publishers turn programs away.
+links: environment
+	$(BIN)/linkchecker --check-extern --no-warnings --threads 4 \
+	  --ignore-url '^https://(mybinder\.org|colab\.research\.google\.com|doi\.org)/' \
+	  --ignore-url '/(blob|edit|issues/new|tree)(/|\?)' _build/html/chapters/index.html
 
 notebooks: environment
 	$(BIN)/python tools/notebooks.py run

@@ -34,12 +34,15 @@ def tracked_files() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def test_the_repository_address_stands_in_one_place() -> None:
+def test_the_repository_address_stands_in_two_places() -> None:
     url = yaml.safe_load(read("_config.yml"))["repository"]["url"]
     address = url.split("//")[1].encode()
-    assert [p.name for p in tracked_files() if address in p.read_bytes()] == [
-        "_config.yml"
-    ]
+    holders = {path.name for path in tracked_files() if address in path.read_bytes()}
+    assert holders == {"_config.yml", "pyproject.toml"}
+    links = tomllib.loads(read("pyproject.toml"))["project"]["urls"]
+    assert links.pop("Homepage") == site_address(url)
+    assert links["Source"] == url
+    assert all(link.startswith(url) for link in links.values())
 
 
 def test_files_are_small() -> None:
@@ -157,6 +160,7 @@ def test_one_version_everywhere() -> None:
     [
         ("citation-file-format", "CITATION.cff"),
         ("github-workflows", ".github/workflows/*.yml"),
+        ("dependabot", ".github/dependabot.yml"),
         ("github-issue-forms", ".github/ISSUE_TEMPLATE/*[!g].yml"),  # not config.yml
         ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
     ],
