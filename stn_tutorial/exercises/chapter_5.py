@@ -88,7 +88,7 @@ def start(answer: Callable, images: Tensor) -> Tensor:
 
 
 def turned(images: Tensor, angle_deg: float = 40.0) -> Tensor:
-    return rotation(angle_deg).repeat(len(images), 1, 1)
+    return rotation(torch.full((len(images),), angle_deg))
 
 
 def judge_start(theta: Tensor, images: Tensor) -> str:

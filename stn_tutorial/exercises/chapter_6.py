@@ -131,7 +131,7 @@ EXERCISES = {
             ),
             (
                 "all images get the first one's transform.",
-                lambda theta, size: affine_by_spline(theta[:1].expand_as(theta), size),
+                lambda theta, size: affine_by_spline(theta[:1], size),
             ),
         ],
         tolerance=1e-3,
