@@ -13,7 +13,7 @@ import nbformat
 import pytest
 import torch
 from conftest import PHONE, Visit
-from javascript import run
+from javascript import SOURCE, run
 from notebooks import WIDGETS, chapters
 from playwright.sync_api import Locator, Page, expect
 
@@ -28,7 +28,6 @@ from stn_tutorial.widgets import (
     SampleLens,
     inside_transformer,
 )
-from stn_tutorial.widgets._figure import javascript
 from stn_tutorial.widgets.draw_and_straighten import trained_network
 from stn_tutorial.widgets.inside_transformer import KNOWN
 from stn_tutorial.widgets.pool_it import unchanged
@@ -78,6 +77,67 @@ def pixels(canvas: Locator, points: list[tuple[float, float]]) -> list[list[int]
     )
 
 
+# Show a figure once more, use it, and take it away as JupyterLab does. Gives what it
+# keeps alive before and after, and how often it has sent what it had to Python.
+TAKE_AWAY = """async (label) => {
+  const type = "application/vnd.jupyter.widget-state+json";
+  const text = document.querySelector(`script[type='${type}']`).textContent;
+  const { state, buffers } = JSON.parse(text).state[label];
+  for (const { path, data } of buffers) {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    state[path[0]] = new DataView(bytes.buffer);
+  }
+  const observers = new Set(), timers = new Set();
+  let listeners = [], saved = 0;
+  window.ResizeObserver = class extends ResizeObserver {
+    observe(target) { observers.add(this); super.observe(target); }
+    disconnect() { observers.delete(this); super.disconnect(); }
+  };
+  const { setTimeout, clearTimeout, setInterval, clearInterval } = window;
+  window.setTimeout = (act, pause) => {
+    const timer = setTimeout(() => { timers.delete(timer); act(); }, pause);
+    timers.add(timer);
+    return timer;
+  };
+  window.setInterval = (act, pause) => {
+    const timer = setInterval(act, pause);
+    timers.add(timer);
+    return timer;
+  };
+  window.clearTimeout = (timer) => { timers.delete(timer); clearTimeout(timer); };
+  window.clearInterval = (timer) => { timers.delete(timer); clearInterval(timer); };
+  const model = {
+    get: (name) => state[name],
+    set: (name, value) => {
+      state[name] = value;
+      for (const [event, listener] of listeners) {
+        if (event === `change:${name}`) listener();
+      }
+    },
+    on: (...heard) => { listeners.push(heard); },
+    off: (event, listener) => {
+      listeners = listeners.filter(([e, l]) => e !== event || l !== listener);
+    },
+    save_changes: () => { saved += 1; },
+  };
+  const code = new Blob([state._esm], { type: "text/javascript" });
+  const { default: figure } = await import(URL.createObjectURL(code));
+  const el = document.createElement("div");
+  document.body.append(el);
+  const takeAway = figure.render({ model, el });
+  const buttons = [...el.querySelectorAll(".stn-button, .stn-handle")];
+  for (const button of buttons) button.click();
+  const key = { key: "ArrowLeft", bubbles: true };
+  el.querySelector(".stn-handle")?.dispatchEvent(new KeyboardEvent("keydown", key));
+  buttons.find((button) => /^(Play|Run)$/.test(button.textContent))?.click();
+  const alive = () => [observers.size, listeners.length, timers.size, saved];
+  const before = alive();
+  takeAway();
+  el.remove();
+  return [before, alive()];
+}"""
+
+
 @pytest.mark.parametrize("label", FIGURES)
 class TestEachFigure:
     def test_it_lives_on_a_server_and_from_disk(self, web, disk, label):
@@ -88,6 +148,12 @@ class TestEachFigure:
             assert len(caption.inner_text()) > 20
             assert visit.tab.locator(f"#{label} img").count() == 0
             assert figure.locator("canvas").count() > 0
+
+    def test_taken_away_it_keeps_nothing_alive(self, web, label):
+        open_figure(web, label)
+        before, after = web.tab.evaluate(TAKE_AWAY, label)
+        assert min(before[:3]) > 0
+        assert after == [0, 0, 0, 1]  # what it had not sent yet, it has sent
 
     def test_without_scripts_the_still_picture_stands(self, browser, server, label):
         context = browser.browser or browser
@@ -360,7 +426,9 @@ def test_it_offers_no_motion_to_who_wants_none(web):
 def test_each_curve_scrubs(web, learning, chart):
     training = saved_training()
     images = training["images"]
-    places = run(javascript("watch_it_learn"), "along", [[images, n] for n in images])
+    places = run(
+        SOURCE / "learning" / "moments.js", "along", [[images, n] for n in images]
+    )
     box = learning.locator(".stn-scrub").nth(chart).bounding_box()
 
     def x(moment):  # less the margins
