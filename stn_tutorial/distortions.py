@@ -42,11 +42,12 @@ def moved_grid(n: int, generator: torch.Generator) -> Tensor:
     """
     angle = uniform(-45, 45, n, generator)
     scale = uniform(0.7, 1.2, n, generator)
-    x, y = uniform(-7, 7, n, generator), uniform(-7, 7, n, generator)
+    x = uniform(-7, 7, n, generator)
+    y = uniform(-7, 7, n, generator)
     # From the canvas, 42 pixels wide, back to the digit, 28 pixels wide.
-    turn = (42 / 28 / scale)[:, None, None] * rotation(angle)[:, :, :2]
+    matrix = (42 / 28 / scale)[:, None, None] * rotation(angle)[:, :, :2]
     place = torch.stack([x, y], dim=1)[:, :, None] / 21
-    theta = torch.cat([turn, -turn @ place], dim=2)
+    theta = torch.cat([matrix, -matrix @ place], dim=2)
     return affine_grid(theta, (n, 1, 42, 42), align_corners=False)
 
 

@@ -336,9 +336,12 @@ def blur(input: Tensor, sigma: int) -> Tensor:
     if sigma < 1:
         raise ValueError(f"expected sigma of at least 1 pixel, but got {sigma}")
     x = torch.linspace(-4, 4, 8 * sigma + 1, dtype=input.dtype, device=input.device)
-    w = (x**2 / -2).softmax(0)[None, None]
-    planes = F.pad(input.flatten(0, 1)[:, None], [4 * sigma] * 4, "replicate")
-    return F.conv2d(F.conv2d(planes, w[None]), w.mT[None]).view_as(input)
+    weights = (x**2 / -2).softmax(dim=0)
+    planes = input.flatten(0, 1)[:, None]  # (N * C, 1, H, W)
+    padded = F.pad(planes, [4 * sigma] * 4, mode="replicate")
+    across = F.conv2d(padded, weights.view(1, 1, 1, -1))
+    down = F.conv2d(across, weights.view(1, 1, -1, 1))
+    return down.view_as(input)
 
 
 def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:

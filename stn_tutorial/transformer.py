@@ -55,7 +55,8 @@ class LocalisationNet(nn.Module):
             )
         layers: list[nn.Module] = []
         for k in channels:
-            layers += [nn.Conv2d(c, k, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+            convolution = nn.Conv2d(c, k, 5, padding=2)
+            layers += [convolution, nn.ReLU(), nn.MaxPool2d(2)]
             c, height, width = k, height // 2, width // 2
         layers.append(nn.Flatten())
         features = c * height * width
