@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 from mirrors import Mirrors
-from set_up import RECIPE, answers, main, python_of, receipt, torch_options, works_here
+from set_up import (
+    RECIPE,
+    answers,
+    main,
+    place,
+    python_of,
+    receipt,
+    torch_options,
+    works_here,
+)
 
 
 @pytest.fixture
@@ -48,9 +57,24 @@ def test_an_environment_without_its_python_does_not_work(environment: Path) -> N
     assert not works_here(environment)
 
 
-def test_a_half_made_environment_does_not_work(environment: Path) -> None:
+def test_a_half_made_environment_is_finished(environment: Path) -> None:
+    (environment / ".ready").write_text(place(environment), "utf-8")
+    assert works_here(environment)
+    assert place(environment) != receipt(environment, RECIPE)
+
+
+@pytest.mark.parametrize("options", [[], ["--binder"]])
+def test_what_was_not_made_here_is_not_emptied(
+    options: list[str], environment: Path
+) -> None:
+    link = environment.with_name("link")
+    link.symlink_to(environment)
+    with pytest.raises(SystemExit, match="was not made by this command"):
+        main([*options, str(link)])
     (environment / ".ready").unlink()
-    assert not works_here(environment)
+    with pytest.raises(SystemExit, match="was not made by this command"):
+        main([*options, str(environment)])
+    assert python_of(environment).exists()
 
 
 @pytest.mark.parametrize("version", [(3, 10, 14), (3, 14, 0)])

@@ -40,7 +40,12 @@ def receipt(folder: Path, recipe: list[str]) -> str:
     digest = hashlib.sha256()
     for name in recipe:
         digest.update((ROOT / name).read_bytes())
-    return f"{folder}\n{ROOT}\n{digest.hexdigest()}\n"
+    return f"{place(folder)}{digest.hexdigest()}\n"
+
+
+def place(folder: Path) -> str:
+    """What an environment is marked with from its beginning: where it is, and whose."""
+    return f"{folder}\n{ROOT}\n"
 
 
 def works_here(folder: Path) -> bool:
@@ -51,7 +56,7 @@ def works_here(folder: Path) -> bool:
     kept = folder / ".ready"
     if not kept.exists():
         return False
-    if kept.read_text("utf-8").splitlines()[:2] != [str(folder), str(ROOT)]:
+    if not kept.read_text("utf-8").startswith(place(folder)):
         return False
     try:
         command = [str(python_of(folder)), "-c", "import pip"]
@@ -97,16 +102,27 @@ def torch_options(platform: str = sys.platform, index: str = TORCH_INDEX) -> lis
 
 def run(*command: object) -> None:
     """Run a command, and stop here if it fails."""
+    sys.stdout.flush()
     done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
     if done.returncode:
         sys.exit(f"This failed: {' '.join(map(str, command))}")
+
+
+def check_owned(folder: Path) -> None:
+    """Stop before a folder is emptied that was not made here, whatever it holds."""
+    foreign = folder.exists() and any(folder.iterdir())
+    if folder.is_symlink() or (foreign and not (folder / ".ready").exists()):
+        sys.exit(
+            f"{folder} is there already, and was not made by this command. Remove it, "
+            "or choose another folder: make VENV=/some/folder"
+        )
 
 
 def make(folder: Path) -> None:
     """Make the environment for all of the book, or change it to today's recipe."""
     python = python_of(folder)
     if works_here(folder):
-        print(f"Bringing the environment {folder} up to date.", flush=True)
+        print(f"Bringing the environment {folder} up to date.")
     else:
         if not (3, 11) <= sys.version_info[:2] < (3, 14):
             version = ".".join(map(str, sys.version_info[:3]))
@@ -114,11 +130,13 @@ def make(folder: Path) -> None:
                 "The book needs Python 3.11, 3.12 or 3.13, but this is "
                 f"{version}. Try: make PYTHON=python3.11"
             )
-        if (folder / "pyvenv.cfg").exists():
-            print(f"{folder} was moved, copied or left half made: making it again.")
+        check_owned(folder)
+        if folder.exists():
+            print(f"{folder} was moved or has lost its Python: making it again.")
         else:
-            print(f"Making the environment {folder}.", flush=True)
+            print(f"Making the environment {folder}.")
         run(sys.executable, "-m", "venv", "--clear", folder)
+        (folder / ".ready").write_text(place(folder), "utf-8")
     pip = [python, "-m", "pip", "install", "-qq", "--no-compile"]
     uv = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
     run(*pip, pin("uv"))
@@ -133,11 +151,13 @@ def make_binder(folder: Path) -> None:
     Run it with the Python of the book's environment. What Binder's list leaves open
     comes in the versions of the lock.
     """
-    print(f"Making the environment {folder}, as Binder does.", flush=True)
+    check_owned(folder)
+    print(f"Making the environment {folder}, as Binder does.")
     python = python_of(folder)
     uv = [sys.executable, "-m", "uv"]
     pip = [sys.executable, "-m", "pip", "--python", python, "install"]
     run(*uv, "venv", "--quiet", "--clear", "--seed", "--python", sys.executable, folder)
+    (folder / ".ready").write_text(place(folder), "utf-8")
     run(*pip, "-qq", "--no-compile", "--no-deps", *torch_options(), pin("torch"))
     # Not the list's index: PyTorch is there, and uv fails where an index is silent.
     listed = (ROOT / "binder/requirements.txt").read_text("utf-8").splitlines()
