@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import IO
 
 
 def fetch(
@@ -79,7 +78,7 @@ def data_folders(root: str | Path | None) -> list[Path]:
     return folders
 
 
-def open_unpacked(path: Path) -> IO[bytes]:
+def open_unpacked(path: Path) -> io.BufferedIOBase:
     """Open a file to read what it holds, packed by gzip or not."""
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 

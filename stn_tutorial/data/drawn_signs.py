@@ -5,6 +5,8 @@ matplotlib draws them, and chance gives each a place, a size, a slant and a ligh
 Chapter 7 trains on them.
 """
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import torch
@@ -95,8 +97,9 @@ TURN_RIGHT, CURVE_RIGHT = TURN_LEFT * [-1, 1], CURVE_LEFT * [-1, 1]
 LIMIT = [(CIRCLE, RED), (0.8 * CIRCLE, "white")]
 WARNING = [(UP, RED), (0.76 * UP, "white")]
 ORDER = [(CIRCLE, "white"), (0.95 * CIRCLE, BLUE)]
-# What is painted, one thing upon the other; the first is the outline of the sign.
-SIGNS = {
+# What is painted, one thing upon the other: points or a path, and its colour. The first
+# is the outline of the sign, as points.
+SIGNS: dict[str, list[tuple[Any, str]]] = {
     "speed limit 30": [*LIMIT, (text("30", 1.16, 0.72), "black")],
     "speed limit 50": [*LIMIT, (text("50", 1.16, 0.72), "black")],
     "speed limit 80": [*LIMIT, (text("80", 1.16, 0.72), "black")],

@@ -272,5 +272,5 @@ def read_images(archive: ZipFile, rows: Sequence[Row], title: str) -> ndarray:
     images = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
     for i, row in enumerate(tqdm(rows, title)):
         image = Image.open(io.BytesIO(archive.read(row.path))).convert("RGB")
-        images[i] = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        images[i] = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     return images

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import matplotlib.pyplot as plt
@@ -51,8 +52,11 @@ class TouchableFigure(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.label!r})"
 
-    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:  # a widget that is not for show
+            return None
+        data, metadata = bundle
         figure, file = self.still(), io.BytesIO()
         figure.savefig(file, format="png")
         plt.close(figure)
