@@ -9,7 +9,6 @@ Data files that the reached code names count as they are, and so do results on r
 import ast
 import hashlib
 import re
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -91,13 +90,11 @@ class Module:
         if "__getattr__" not in self.defined:
             return ""
         for statement in (s for each in self.defined.values() for s in each):
-            if isinstance(statement, ast.Assign) and isinstance(
-                statement.value, ast.Dict
-            ):
-                with suppress(ValueError):  # no literals
-                    homes = ast.literal_eval(statement.value)
-                    if name in homes:
-                        return f"{self.name}.{homes[name]}"
+            table = getattr(statement, "value", None)
+            if isinstance(table, ast.Dict):
+                for key, home in zip(table.keys, table.values, strict=True):
+                    if getattr(key, "value", None) == name:
+                        return f"{self.name}.{getattr(home, 'value', None)}"
         return ""
 
 
