@@ -14,13 +14,16 @@ from pathlib import Path
 import torch
 
 from stn_tutorial.distortions import DISTORTIONS
-from stn_tutorial.experiments import drawing_net, kept_signs, rates, undone
 from stn_tutorial.experiments.cluster import runs_on_cluster
+from stn_tutorial.experiments.drawing_net import train_drawing_net
 from stn_tutorial.experiments.evaluate import evaluate
 from stn_tutorial.experiments.jobs import Job, runs_here
+from stn_tutorial.experiments.kept_signs import keep_signs
+from stn_tutorial.experiments.rates import try_rates
 from stn_tutorial.experiments.records import summary, to_json
 from stn_tutorial.experiments.table1 import DRAWS, PAPER, report_table, table_jobs
 from stn_tutorial.experiments.traffic_signs import report_signs, sign_jobs
+from stn_tutorial.experiments.undone import train_undone
 from stn_tutorial.files import RECORDED, write_whole
 from stn_tutorial.networks import TABLE_MODELS
 from stn_tutorial.signs import SIGN_MODELS
@@ -28,10 +31,17 @@ from stn_tutorial.training import Recipe
 
 
 def train_all(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
-    """Do all runs that the command line asks for; when one fails, the others go on."""
-    address = options.scheduler
+    """Do all runs that the command line asks for; when one fails, the others go on.
+
+    Raises:
+        SystemExit: at the end, if runs failed; it names them.
+    """
+    if options.scheduler:
+        results = runs_on_cluster(jobs, options.scheduler)
+    else:
+        results = runs_here(jobs)
     failures = []
-    for name, result in runs_on_cluster(jobs, address) if address else runs_here(jobs):
+    for name, result in results:
         if isinstance(result, Exception):
             traceback.print_exception(result)
             failures.append(f"{name}: {type(result).__name__}: {result}")
@@ -49,7 +59,7 @@ def add_options(
     default: list[str],
     home: Path,
 ) -> None:
-    """What both kinds of runs can be told; ``home`` is where the book's own lie."""
+    """Add what both kinds of runs can be told; ``home`` has the book's own records."""
     parser.add_argument(
         "--seeds", type=int, default=3, help="how many runs of each (%(default)s)"
     )
@@ -75,8 +85,9 @@ def add_options(
         help="of a Dask scheduler: its workers do the runs (dask worker ADDRESS "
         "--nworkers 2 --nthreads 1); let all machines share --out",
     )
-    told = "print all that is on record in --out"
-    parser.add_argument("--report", action="store_true", help=told)
+    parser.add_argument(
+        "--report", action="store_true", help="print all that is on record in --out"
+    )
     parser.add_argument("--json", action="store_true", help="report as JSON")
 
 
@@ -101,33 +112,34 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     options.out = options.out.resolve()  # so that it means the same to workers
     if options.out.is_file():
         parser.error(f"expected --out to be a folder, but {options.out} is a file")
-    here = options.device == "cuda" and not options.scheduler
-    if here and not torch.cuda.is_available():
+    needs_gpu = options.device == "cuda" and not options.scheduler
+    if needs_gpu and not torch.cuda.is_available():
         parser.error("expected a GPU for --device cuda, but PyTorch finds none here")
 
 
 # Trainings that have no options: what each does, and what the help says of it.
 SINGLE = {
     "drawing-net": (
-        drawing_net.main,
-        "train the network of the figure that readers draw for",
+        train_drawing_net,
+        "train the network of the figure that readers draw digits for",
     ),
-    "undone": (undone.main, "train the table's CNN behind a perfect transformer"),
-    "rates": (rates.main, "try three learning rates on CNN and ST-CNN"),
+    "undone": (train_undone, "train the table's CNN behind a perfect transformer"),
+    "rates": (try_rates, "try three learning rates on CNN and ST-CNN"),
 }
+RESUMED = ("table1", "gtsrb", "undone")  # commands that go on after an interruption
+RESUME = (
+    "What is on record in --out is not trained again, and what was interrupted goes on."
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
+    """List the commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m stn_tutorial.experiments")
     commands = parser.add_subparsers(dest="command", required=True)
-    resume = "What is on record in --out is not trained again, and what was "
-    resume += "interrupted goes on."
     table = commands.add_parser(
         "table1",
         help="train the paper's table, or report it",
-        description="Train cells of the paper's table, each with several seeds. "
-        + resume,
+        description=f"Train cells of the paper's table, with several seeds. {RESUME}",
     )
     table.add_argument("--data", choices=sorted(DRAWS), default="mnist")
     table.add_argument(
@@ -138,7 +150,7 @@ def make_parser() -> argparse.ArgumentParser:
     road = commands.add_parser(
         "gtsrb",
         help="train the networks for traffic signs, or report them",
-        description="Train networks on GTSRB, each with several seeds. " + resume,
+        description=f"Train networks on GTSRB, each with several seeds. {RESUME}",
     )
     add_options(road, SIGN_MODELS, list(SIGN_MODELS), RECORDED / "gtsrb")
     road.set_defaults(jobs=sign_jobs, text=report_signs, data="gtsrb", parser=road)
@@ -149,7 +161,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     keep.add_argument("weights", type=Path)
     for name, (_, told) in SINGLE.items():
-        commands.add_parser(name, help=told)
+        commands.add_parser(name, help=told, description=told)
     return parser
 
 
@@ -163,9 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.command == "evaluate":
             print(json.dumps(evaluate(options.weights)))
         elif options.command == "keep-signs":
-            kept_signs.main(options.weights)
+            keep_signs(options.weights)
         elif options.command in SINGLE:
-            SINGLE[options.command][0]()
+            train, _ = SINGLE[options.command]
+            train()
         elif options.json:
             print(json.dumps(summary(options.out), indent=1))
         elif options.report:
@@ -175,7 +188,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: error: {error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, "\nstopped; the same command goes on from here\n")
+        goes_on = options.command in RESUMED
+        hint = "; the same command goes on from here" if goes_on else ""
+        parser.exit(130, f"\nstopped{hint}\n")
 
 
 if __name__ == "__main__":

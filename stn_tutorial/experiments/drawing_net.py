@@ -1,10 +1,10 @@
 """Train the small network of the figure "Draw and straighten" (chapter 6).
 
 It leaves the weights among the book's records, and beside them what was done. There are
-two stages. A tiny FCN reads straight digits best,
-so it makes the transformer straighten them. A compact CNN can read turned ones too, and
-leaves them turned; but it errs less. So the transformer is trained before an FCN; then
-it stays as it is, and the CNN learns to read what it gives.
+two stages. A tiny FCN reads straight digits best, so it makes the transformer
+straighten them. A compact CNN can read turned ones too, and leaves them turned; but it
+errs less. So the transformer is trained before an FCN; then it stays as it is, and the
+CNN learns to read what it gives.
 
 It takes about ten minutes of one core. All choices were made on the last 5,000 training
 digits and on the bundled ones; MNIST's test digits are met once.
@@ -18,12 +18,7 @@ import torch
 from safetensors.torch import save
 
 from stn_tutorial.experiments.records import to_json
-from stn_tutorial.experiments.table1 import (
-    VALIDATION,
-    distorted,
-    load_by_name,
-    table_test_set,
-)
+from stn_tutorial.experiments.table1 import distorted, split_digits, table_test_set
 from stn_tutorial.files import RECORDED, write_whole
 from stn_tutorial.networks import Network, drawing_network, fcn
 from stn_tutorial.training import Recipe, error_rate, train
@@ -32,15 +27,14 @@ NAME = "drawing-net"
 SEED = 0
 
 
-def main() -> None:
+def train_drawing_net() -> None:
     """Train, round the weights to half precision, and only then validate and test."""
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     network = drawing_network()
     teacher = Network(fcn((1, 28, 28), (20, 20)), network.transformer, network.pool)
-    digits, held = load_by_name("mnist"), VALIDATION["mnist"]
-    x, y = digits.train_images, digits.train_labels
-    validation = distorted(x[-held:], y[-held:], "RTS", draws=1, seed=2)
+    digits, held = split_digits("mnist")
+    validation = distorted(*held, "RTS", draws=1, seed=2)
     stages = {
         "transformer, before an FCN": (
             teacher,
@@ -52,17 +46,22 @@ def main() -> None:
     for name, (learner, recipe) in stages.items():
         learner.to(memory_format=torch.channels_last)
         history = train(
-            learner, x[:-held], y[:-held], "RTS", recipe, validation, seed=SEED
+            learner,
+            digits.train_images,
+            digits.train_labels,
+            "RTS",
+            recipe,
+            validation,
+            seed=SEED,
         )
-        record["stages"].append(
-            {
-                "trains": name,
-                "recipe": asdict(recipe),
-                "images_seen": history.images[-1],
-                "seconds": round(history.seconds[-1]),
-                "validation_error": history.error[-1],
-            }
-        )
+        done = {
+            "trains": name,
+            "recipe": asdict(recipe),
+            "images_seen": history.images[-1],
+            "seconds": round(history.seconds[-1]),
+            "validation_error": history.error[-1],
+        }
+        record["stages"].append(done)
     weights = {
         name: tensor.half().contiguous()
         for name, tensor in network.state_dict().items()

@@ -7,7 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from stn_tutorial.data.gtsrb import load_gtsrb
-from stn_tutorial.experiments.records import KEY, new_network
+from stn_tutorial.experiments.records import kind_of, new_network
 from stn_tutorial.experiments.table1 import table_test_set
 from stn_tutorial.experiments.traffic_signs import sign_test_set
 from stn_tutorial.networks import table_network
@@ -30,8 +30,11 @@ def evaluate(path: str | Path) -> dict:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"expected {path} to hold weights: {error}") from error
-    key = {k: metadata[k] for k in KEY[:3] if k in metadata}
-    if len(key) < (2 if metadata.get("data") == "gtsrb" else 3):
+    key = kind_of(metadata)
+    needed = {"data", "model"}
+    if key.get("data") != "gtsrb":
+        needed.add("distortion")
+    if not needed <= key.keys():
         raise ValueError(
             f"expected {path} to say which run left these weights, but it does not"
         )

@@ -15,26 +15,65 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from stn_tutorial.affine import identity
+from stn_tutorial.affine import affine, identity
 from stn_tutorial.data.gtsrb import Signs, load_gtsrb, split_by_track
 from stn_tutorial.experiments.records import new_network, picture, rounded, to_json
 from stn_tutorial.experiments.traffic_signs import as_tensors, sign_test_set
 from stn_tutorial.files import RECORDED, write_whole
 from stn_tutorial.networks import Network
-from stn_tutorial.signs import overlap, read_windows, sign_network
+from stn_tutorial.signs import find_windows, overlap, read_windows, sign_network
 from stn_tutorial.training import error_rate
 
 MISTAKES = 12  # so many wrong answers are shown
 
 
-def keep(path: Path) -> tuple[Network, str]:
-    """Round the weights, leave them beside the records, and load them."""
+@torch.inference_mode()
+def keep_signs(weights: Path) -> None:
+    """Keep the weights, and record what the network does on GTSRB.
+
+    Args:
+        weights: the file of weights that a run has left.
+    """
+    network, model = keep_weights(weights)
+    signs = load_gtsrb()
+    images, labels = sign_test_set(signs)
+    boxes = torch.tensor(signs.test_boxes)
+    thetas, scores = [], []
+    for batch in images.split(500):
+        thetas.append(find_windows(network, batch))
+        scores.append(network(batch))
+    theta = torch.cat(thetas)
+    mistakes, shown = worst_mistakes(torch.cat(scores), labels)
+    track, track_images = show_track(signs)
+    record = {
+        "model": model,
+        "test_error": error_rate(network, images, labels),
+        **windows_and_boxes(theta, boxes, best_guess(signs), mistakes),
+        "variances": variances_in_tracks(network, signs, theta.mean(dim=0)),
+        "track": track,
+        "mistakes": {
+            "count": len(mistakes),
+            "truth": labels[shown].tolist(),
+            "answer": torch.cat(scores)[shown].argmax(dim=1).tolist(),
+            "box": rounded(boxes[shown]),
+        },
+    }
+    for name, row in (("track", track_images), ("mistakes", images[shown])):
+        write_whole(RECORDED / f"signs-{name}.png", picture(*row.chunk(2)))
+    write_whole(RECORDED / "signs.json", to_json(record))
+
+
+def keep_weights(path: Path) -> tuple[Network, str]:
+    """Round the weights, leave them beside the records, and load them.
+
+    Returns:
+        the network, and what it is called.
+    """
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    weights = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in load_file(path).items()
-    }
+    weights = {}
+    for name, tensor in load_file(path).items():
+        weights[name] = tensor.half() if tensor.is_floating_point() else tensor
     model = metadata["model"]
     write_whole(RECORDED / f"{model}-gtsrb.safetensors", save(weights, metadata))
     network = new_network(sign_network, model, seed=0)
@@ -42,100 +81,121 @@ def keep(path: Path) -> tuple[Network, str]:
     return network.eval(), model
 
 
-def spread(frames: Tensor) -> float:
-    """How much the pixels of (N, C, H, W) vary from image to image: mean variance."""
-    return round(frames.var(dim=0).mean().item(), 6)
+def best_guess(signs: Signs) -> Tensor:
+    """Make theta, (1, 2, 3), of the training images' mean box: a guess without looking.
 
-
-def mean(values: Tensor) -> float:
-    """As the record keeps it."""
-    return round(values.mean().item(), 4)
-
-
-def growth(roi: np.ndarray, frames: Tensor) -> float:
-    """By what factor a sign grows over its track; of dark tracks nothing is shown."""
-    widths = roi[:, 4] - roi[:, 2]
-    return widths.max() / widths.min() if frames.mean() > 0.4 else 0.0
-
-
-def constant_window(signs: Signs, train: np.ndarray) -> Tensor:
-    """The mean box of the training images as theta: the best guess without looking."""
+    Images to validate with are left out, as in the training.
+    """
+    train, _ = split_by_track(signs)
     x1, y1, x2, y2 = signs.train_boxes[train].mean(axis=0).tolist()
-    return torch.tensor(
-        [[[(x2 - x1) / 2, 0, (x1 + x2) / 2], [0, (y2 - y1) / 2, (y1 + y2) / 2]]]
-    )
+    width, height = (x2 - x1) / 2, (y2 - y1) / 2
+    return affine(width, 0, (x1 + x2) / 2, 0, height, (y1 + y2) / 2)
 
 
-@torch.inference_mode()
-def main(weights: Path) -> None:
-    """Keep the weights, and record what the network does on GTSRB.
+def windows_and_boxes(
+    theta: Tensor, boxes: Tensor, guess: Tensor, mistakes: Tensor
+) -> dict:
+    """Hold windows against the boxes of the signs.
 
     Args:
-        weights: the file of weights that a run has left.
+        theta: the learned windows, shape (M, 2, 3).
+        boxes: shape (M, 4).
+        guess: one window that serves all images, shape (1, 2, 3).
+        mistakes: indices of the images that are misread.
     """
-    network, model = keep(weights)
-    signs = load_gtsrb()
-    train, held = split_by_track(signs)
-    images, labels = sign_test_set(signs)
-    boxes = torch.tensor(signs.test_boxes)
-    theta, scores = [], []
-    for batch in images.split(500):
-        theta.append(network.straighten(batch)[1])
-        scores.append(network(batch))
-    theta, scores = torch.cat(theta), torch.cat(scores)
-    answers, fit = scores.argmax(dim=1), overlap(theta, boxes)
+    fit = overlap(theta, boxes)
     size = torch.linalg.det(theta[:, :, :2]).abs().sqrt()
     span = (boxes[:, 2:] - boxes[:, :2]).mean(dim=1) / 2
-    surprise = F.cross_entropy(scores, labels, reduction="none")
-    wrong = (answers != labels).nonzero().flatten()
-    shown = wrong[surprise[wrong].argsort(descending=True)][:MISTAKES]
-    fixed = constant_window(signs, train)
+    return {
+        "overlap": {
+            "whole image": rounded(overlap(identity(len(boxes)), boxes).mean()),
+            "one window": rounded(overlap(guess.expand_as(theta), boxes).mean()),
+            "learned": rounded(fit.mean()),
+            "learned, where it errs": rounded(fit[mistakes].mean()),
+        },
+        "one_window": rounded(guess[0]),
+        "size": {
+            "learned": [rounded(size.mean()), rounded(size.std())],
+            "box": [rounded(span.mean()), rounded(span.std())],
+        },
+    }
 
-    # A track is (label, track): the same sign again and again, ever nearer.
-    tracks = {}
+
+def worst_mistakes(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the images that are misread, and those of them that surprise most.
+
+    Returns:
+        indices of all, and of ``MISTAKES`` of them, the most surprising first.
+    """
+    surprise = F.cross_entropy(scores, labels, reduction="none")
+    wrong = (scores.argmax(dim=1) != labels).nonzero().flatten()
+    order = surprise[wrong].argsort(descending=True)
+    return wrong, wrong[order][:MISTAKES]
+
+
+def validation_tracks(signs: Signs) -> dict[tuple[int, int], list[int]]:
+    """Collect the tracks to validate with: the same sign again and again, ever nearer.
+
+    Returns:
+        for each (label, track) the indices of its images, in the order of time.
+    """
+    _, held = split_by_track(signs)
+    tracks: dict[tuple[int, int], list[int]] = {}
     for i in held.tolist():
         key = int(signs.train_labels[i]), int(signs.train_tracks[i])
         tracks.setdefault(key, []).append(i)
-    frames, variances = {}, []
-    for key, indices in tracks.items():
-        order = sorted(indices, key=lambda i: signs.train_frames[i])
-        pixels = as_tensors(signs.train_images[order], order)[0] / 255
-        frames[key] = order, pixels
-        outputs = network.straighten(pixels)[0]
-        crops = read_windows(pixels, theta.mean(dim=0)[None])
-        variances.append([spread(each) for each in (pixels, outputs, crops)])
-    roi = np.load(Path(signs.train_images.filename).parent / "train_roi.npy")
-    chosen = max(frames, key=lambda key: growth(roi[frames[key][0]], frames[key][1]))
-    order, pixels = frames[chosen]
+    for indices in tracks.values():
+        indices.sort(key=lambda i: signs.train_frames[i])
+    return tracks
 
-    found = {
-        "model": model,
-        "test_error": error_rate(network, images, labels),
-        "overlap": {
-            "whole image": mean(overlap(identity(), boxes)),
-            "one window": mean(overlap(fixed, boxes)),
-            "learned": mean(fit),
-            "learned, where it errs": mean(fit[wrong]),
-        },
-        "one_window": rounded(fixed[0]),
-        "size": {
-            "learned": [mean(size), round(size.std().item(), 4)],
-            "box": [mean(span), round(span.std().item(), 4)],
-        },
-        "variances": variances,
-        "track": {
-            "label": chosen[0],
-            "track": chosen[1],
-            "image_widths": roi[order, 0].tolist(),
-            "sign_widths": (roi[order, 4] - roi[order, 2]).tolist(),
-        },
-        "mistakes": {
-            "count": len(wrong),
-            "truth": labels[shown].tolist(),
-            "answer": answers[shown].tolist(),
-            "box": rounded(boxes[shown]),
-        },
+
+def track_pixels(signs: Signs, indices: list[int]) -> Tensor:
+    """Return training images as (N, 3, 48, 48), in [0, 1]."""
+    images, _ = as_tensors(signs.train_images[indices], signs.train_labels[indices])
+    return images / 255
+
+
+def variances_in_tracks(
+    network: Network, signs: Signs, mean_theta: Tensor
+) -> list[list[float]]:
+    """Measure how much the frames of each validation track vary.
+
+    Returns:
+        for each track the mean variance of a pixel: of whole images, of what the
+        network's windows show, and of what the mean window shows.
+    """
+    variances = []
+    for indices in validation_tracks(signs).values():
+        pixels = track_pixels(signs, indices)
+        outputs, _ = network.straighten(pixels)
+        crops = read_windows(pixels, mean_theta[None])
+        row = []
+        for frames in (pixels, outputs, crops):
+            row.append(round(frames.var(dim=0).mean().item(), 6))
+        variances.append(row)
+    return variances
+
+
+def show_track(signs: Signs) -> tuple[dict, Tensor]:
+    """Choose the bright validation track whose sign grows most.
+
+    Returns:
+        what is recorded of it, and its images.
+    """
+    roi = np.load(Path(signs.train_images.filename).parent / "train_roi.npy")
+
+    def growth(indices: list[int]) -> float:
+        widths = roi[indices, 4] - roi[indices, 2]
+        bright = track_pixels(signs, indices).mean() > 0.4
+        return widths.max() / widths.min() if bright else 0.0
+
+    tracks = validation_tracks(signs)
+    label, track = max(tracks, key=lambda key: growth(tracks[key]))
+    indices = tracks[label, track]
+    record = {
+        "label": label,
+        "track": track,
+        "image_widths": roi[indices, 0].tolist(),
+        "sign_widths": (roi[indices, 4] - roi[indices, 2]).tolist(),
     }
-    for name, row in (("track", pixels), ("mistakes", images[shown])):
-        write_whole(RECORDED / f"signs-{name}.png", picture(*row.chunk(2)))
-    write_whole(RECORDED / "signs.json", to_json(found))
+    return record, track_pixels(signs, indices)

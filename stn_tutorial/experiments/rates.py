@@ -5,7 +5,7 @@ twins. Those trials that chapter 6 shows are in ``trials.json``, among the recor
 """
 
 from stn_tutorial.experiments.records import new_network
-from stn_tutorial.experiments.table1 import VALIDATION, distorted, load_by_name
+from stn_tutorial.experiments.table1 import distorted, split_digits
 from stn_tutorial.networks import table_network
 from stn_tutorial.training import Recipe, train
 
@@ -13,24 +13,26 @@ RATES = (0.05, 0.1, 0.2)
 
 
 def validation_error(model: str, distortion: str, rate: float, images: int) -> float:
-    """The error in per cent after a training that never sees the test digits."""
-    digits, held = load_by_name("mnist"), VALIDATION["mnist"]
-    x, y = digits.train_images, digits.train_labels
+    """Train with a peak rate, and return the validation error in per cent.
+
+    The test digits are never seen.
+    """
+    digits, held = split_digits("mnist")
     history = train(
         new_network(table_network, model, distortion, seed=0),
-        x[:-held],
-        y[:-held],
+        digits.train_images,
+        digits.train_labels,
         distortion,
         Recipe(images, rate=rate),
-        distorted(x[-held:], y[-held:], distortion, draws=1, seed=2),
+        validation=distorted(*held, distortion, draws=1, seed=2),
     )
     return history.error[-1]
 
 
-def main() -> None:
+def try_rates() -> None:
     """Train both on R, RTS and P at three rates, with 300,000 images and seed 0.
 
-    Prints the errors on the validation digits; the test digits are never seen.
+    The errors on the validation digits are printed.
     """
     for model in ("cnn", "st-cnn-affine"):
         for distortion in ("R", "RTS", "P"):

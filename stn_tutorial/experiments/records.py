@@ -4,7 +4,7 @@ import io
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
@@ -26,6 +26,7 @@ from stn_tutorial.training import History, Recipe, error_rate, train
 KEY = ("data", "model", "distortion", "seed")
 # What else a report needs of its record.
 RESULT = ("error", "weights", "images_seen", "seconds", "recipe")
+WATCHED = 12  # test images that a record follows through the training
 
 
 class Task(NamedTuple):
@@ -46,7 +47,7 @@ class Task(NamedTuple):
 
 
 def new_network(build: Callable[..., Network], *names: str, seed: int) -> Network:
-    """An untrained network, ``build(*names)``; the seed alone decides its weights."""
+    """Make an untrained network, ``build(*names)``, whose weights the seed decides."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build(*names)
@@ -54,8 +55,14 @@ def new_network(build: Callable[..., Network], *names: str, seed: int) -> Networ
 
 
 def run_name(key: dict) -> str:
-    """What the files of a run are called, without their endings."""
-    return "-".join(str(key[k]) for k in KEY[:3] if k in key) + f"-seed{key['seed']}"
+    """Say what the files of a run are called, without their endings."""
+    kind = "-".join(kind_of(key).values())
+    return f"{kind}-seed{key['seed']}"
+
+
+def kind_of(key: Mapping) -> dict[str, str]:
+    """Keep what runs that differ in nothing but the seed have in common."""
+    return {field: str(key[field]) for field in KEY[:3] if field in key}
 
 
 def run(
@@ -116,7 +123,7 @@ def run(
         **key,
         "error": error_rate(network, *task.test),
         "test_images": len(task.test[1]),
-        "weights": sum(p.numel() for p in network.parameters()),
+        "weights": sum(weights.numel() for weights in network.parameters()),
         "images_seen": history.images[-1],
         "seconds": round(history.seconds[-1], 1),
         "recipe": asdict(recipe),
@@ -137,9 +144,12 @@ def run(
         record |= task.describe(network, history)
     if task.watched is not None and key["seed"] == 0:
         write_whole(out / f"{name}.png", picture(task.watched, history.warped[-1]))
-    weights = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
-    metadata = {k: key[k] for k in KEY[:3] if k in key}
-    write_whole(out / "weights" / f"{name}.safetensors", save(weights, metadata))
+    tensors = {
+        field: tensor.cpu().contiguous()
+        for field, tensor in network.state_dict().items()
+    }
+    content = save(tensors, kind_of(key))
+    write_whole(out / "weights" / f"{name}.safetensors", content)
     write_whole(out / f"{name}.json", to_json(record))
     _remove(checkpoint)
     return record
@@ -158,21 +168,24 @@ def _remove(checkpoint: Path) -> None:
 
 
 def rounded(numbers: Tensor | Sequence[float]) -> list:
-    """Numbers as a record keeps them: to four digits after the point."""
+    """Round numbers as a record keeps them: to four digits after the point."""
     return torch.as_tensor(numbers, dtype=torch.double).round(decimals=4).tolist()
 
 
 def to_json(record: dict) -> bytes:
-    """A record as the content of its file: one field a line."""
-    lines = (
-        f" {json.dumps(key)}: {json.dumps(record[key], allow_nan=False)}"
-        for key in record
-    )
+    """Write a record as the content of its file: one field a line."""
+    lines = []
+    for field, value in record.items():
+        lines.append(f" {json.dumps(field)}: {json.dumps(value, allow_nan=False)}")
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def read(path: Path) -> dict:
-    """A record from its file; a ValueError if it is none, or not the named one."""
+    """Read a record from its file.
+
+    Raises:
+        ValueError: the file holds no record, or not the one it is named after.
+    """
     try:
         record = json.loads(path.read_bytes())
         found = run_name(record)
@@ -188,21 +201,25 @@ def read(path: Path) -> dict:
 
 
 def picture(above: Tensor, below: Tensor) -> bytes:
-    """Two rows of images (N, C, H, W) and (N, C, h, w) as a PNG, grey or RGB."""
+    """Draw two rows of square images, (N, C, S, S) and (N, C, s, s), as a PNG.
+
+    They are grey or RGB. The smaller ones stand in the middle of their places.
+    """
     side = max(above.shape[-1], below.shape[-1])
     rows = []
     for images in (above, below):
         gap = side - images.shape[-1]
-        padded = F.pad(images, (gap // 2, gap - gap // 2) * 2)
-        rows.append(padded.permute(2, 0, 3, 1).flatten(1, 2))
-    pixels = (255 * torch.cat(rows)).round().clamp(0, 255).byte().squeeze(2).numpy()
+        before, after = gap // 2, gap - gap // 2
+        padded = F.pad(images, (before, after, before, after))  # (N, C, side, side)
+        rows.append(padded.permute(2, 0, 3, 1).flatten(1, 2))  # (side, N * side, C)
+    pixels = (255 * torch.cat(rows)).round().clamp(0, 255).byte()
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    Image.fromarray(pixels.squeeze(2).numpy()).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
 def summary(out: str | Path) -> list[dict]:
-    """One entry for each set of runs that differ in nothing but the seed.
+    """Sum up the runs on record: one entry for all that differ but in the seed.
 
     Each has the runs' data, model and distortion, their ``errors`` in the order of the
     seeds (test error in %), ``weights``, ``images_seen``, and mean ``seconds``.
@@ -210,25 +227,25 @@ def summary(out: str | Path) -> list[dict]:
     Raises:
         ValueError: a file is no record, or the runs of a set differ in their recipe.
     """
-    cells: dict[tuple, list[dict]] = {}
+    sets: dict[str, list[dict]] = {}
     for path in sorted(Path(out).glob("*.json")):
         record = read(path)
-        key = tuple((k, record[k]) for k in KEY[:3] if k in record)
-        cells.setdefault(key, []).append(record)
-    for key, runs in cells.items():
+        sets.setdefault("-".join(kind_of(record).values()), []).append(record)
+    entries = []
+    for name, runs in sets.items():
         runs.sort(key=lambda run: run["seed"])
-        if any(run["recipe"] != runs[0]["recipe"] for run in runs):
+        recipes = [run["recipe"] for run in runs]
+        if any(recipe != recipes[0] for recipe in recipes):
             raise ValueError(
-                f"expected one recipe in all runs of {'-'.join(dict(key).values())} in "
-                f"{out}, but found {[run['recipe'] for run in runs]}"
+                f"expected one recipe in all runs of {name} in {out}, but found "
+                f"{recipes}"
             )
-    return [
-        {
-            **dict(key),
+        entry = {
+            **kind_of(runs[0]),
             "errors": [run["error"] for run in runs],
             "weights": runs[0]["weights"],
             "images_seen": runs[0]["images_seen"],
             "seconds": round(mean(run["seconds"] for run in runs), 1),
         }
-        for key, runs in cells.items()
-    ]
+        entries.append(entry)
+    return entries

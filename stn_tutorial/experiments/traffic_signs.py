@@ -11,6 +11,7 @@ from torch import Tensor
 from stn_tutorial.data.gtsrb import Signs, load_gtsrb, split_by_track
 from stn_tutorial.experiments.jobs import Job
 from stn_tutorial.experiments.records import (
+    WATCHED,
     Task,
     new_network,
     read,
@@ -33,11 +34,10 @@ PUBLISHED = {
     "the same, two STs": (99.61, 20),
     "3 STs (Arcos-García et al. 2018)": (99.71, 14.6),
 }
-WATCHED = 12  # test images whose windows a record follows through the training
 
 
 def sign_recipe(images: int | None = None) -> Recipe:
-    """How the networks are trained; chosen on validation tracks.
+    """Say how the networks are trained; chosen on validation tracks.
 
     Args:
         images: train on so many images instead, to try things out.
@@ -46,13 +46,12 @@ def sign_recipe(images: int | None = None) -> Recipe:
 
 
 def as_tensors(images: ndarray, labels: ndarray) -> tuple[Tensor, Tensor]:
-    """From arrays (N, H, W, 3) of bytes to tensors (N, 3, H, W), still of bytes."""
-    images = torch.tensor(images).permute(0, 3, 1, 2)
-    return images, torch.tensor(labels)
+    """Turn arrays (N, H, W, 3) of bytes into tensors (N, 3, H, W), still of bytes."""
+    return torch.tensor(images).permute(0, 3, 1, 2), torch.tensor(labels)
 
 
 def sign_test_set(signs: Signs) -> tuple[Tensor, Tensor]:
-    """The official test images (12630, 3, 48, 48), in [0, 1], and their labels."""
+    """Return the official test images (M, 3, 48, 48), in [0, 1], and their labels."""
     images, labels = as_tensors(signs.test_images, signs.test_labels)
     return images / 255, labels
 
@@ -83,14 +82,17 @@ def run_signs(
 
     def prepare() -> Task:
         signs = load_gtsrb()
-        train, held = (
-            as_tensors(signs.train_images[part], signs.train_labels[part])
-            for part in split_by_track(signs)
+        train, held = split_by_track(signs)
+        images, labels = as_tensors(
+            signs.train_images[train], signs.train_labels[train]
+        )
+        held_images, held_labels = as_tensors(
+            signs.train_images[held], signs.train_labels[held]
         )
         test = sign_test_set(signs)
         network = new_network(sign_network, model, seed=seed)
-        validation = held[0] / 255, held[1]
-        task = Task(network, *train, augment, validation, test)
+        validation = held_images / 255, held_labels
+        task = Task(network, images, labels, augment, validation, test)
         if network.transformer is None:
             return task
         generator = torch.Generator().manual_seed(1)
@@ -110,7 +112,7 @@ def run_signs(
 def describe_windows(
     network: Network, history: History, test: tuple[Tensor, Tensor], boxes: Tensor
 ) -> dict:
-    """What the first transformer does, for the record.
+    """Describe what the first transformer does, for the record.
 
     Args:
         network: trained, with a transformer.
@@ -129,15 +131,14 @@ def describe_windows(
     device = next(network.parameters()).device
     training = network.training
     network.eval()
-    theta = torch.cat(
-        [network.straighten(batch.to(device))[1].cpu() for batch in images.split(500)]
-    )
+    thetas = []
+    for batch in images.split(500):
+        _, theta = network.straighten(batch.to(device))
+        thetas.append(theta.cpu())
+    theta = torch.cat(thetas)  # (M, 2, 3)
     middle = theta.mean(dim=0)
-
-    fixed = torch.cat(
-        [read_windows(batch, middle[None]) for batch in images.split(500)]
-    )
-    one_theta = error_rate(network.classifier, fixed, labels)
+    fixed = [read_windows(batch, middle[None]) for batch in images.split(500)]
+    one_theta = error_rate(network.classifier, torch.cat(fixed), labels)
     network.train(training)
     return {
         "theta": rounded(torch.stack(history.theta)),
@@ -149,7 +150,7 @@ def describe_windows(
 
 
 def report_signs(out: str | Path) -> str:
-    """The runs on record as text, most accurate first, and what others have reached."""
+    """Write the runs on record as text, most accurate first, beside published ones."""
     entries = [entry for entry in summary(out) if entry["data"] == "gtsrb"]
     if not entries:
         return f"no run on record in {Path(out).resolve()}"
@@ -174,7 +175,7 @@ def report_signs(out: str | Path) -> str:
 
 
 def report_windows(out: str | Path) -> str:
-    """The runs with a transformer as text: what its windows are like on test images."""
+    """Write as text what the windows of each run are like on the test images."""
     lines = [
         f"{'':20}{'size of the window':>20}{'overlap':>10}{'error':>9}"
         f"{'with one window':>18}"
@@ -193,7 +194,7 @@ def report_windows(out: str | Path) -> str:
 
 
 def sign_jobs(options: argparse.Namespace) -> list[Job]:
-    """First one seed of every network."""
+    """List the runs that the command line asks for, first one seed of each network."""
     jobs = []
     for seed in range(options.seeds):
         for model in options.models:

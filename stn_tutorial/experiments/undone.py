@@ -11,12 +11,7 @@ from torch import Tensor
 
 from stn_tutorial.distortions import tilted_grid
 from stn_tutorial.experiments.records import Task, new_network, run
-from stn_tutorial.experiments.table1 import (
-    DRAWS,
-    VALIDATION,
-    load_by_name,
-    table_recipe,
-)
+from stn_tutorial.experiments.table1 import DRAWS, split_digits, table_recipe
 from stn_tutorial.files import RECORDED
 from stn_tutorial.networks import table_network
 from stn_tutorial.warps import undo_projective
@@ -34,35 +29,34 @@ def tilt_and_undo(images: Tensor, generator: torch.Generator) -> Tensor:
 def tilted_and_undone(
     images: Tensor, labels: Tensor, draws: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Every image ``draws`` times, with the distortions of the table's own images."""
+    """Tilt and undo every image ``draws`` times, as the table's own are tilted."""
     generator = torch.Generator().manual_seed(seed)
-    copies = [tilt_and_undo(images, generator) for _ in range(draws)]
+    copies = []
+    for _ in range(draws):
+        copies.append(tilt_and_undo(images, generator))
     return torch.cat(copies), labels.repeat(draws)
 
 
 def train_seed(seed: int) -> dict:
     """Train one seed as the table does, but on undone digits."""
-    held, draws = VALIDATION["mnist"], DRAWS["mnist"]
 
     def prepare() -> Task:
-        digits = load_by_name("mnist")
-        x, y = digits.train_images, digits.train_labels
+        digits, held = split_digits("mnist")
+        test = digits.test_images, digits.test_labels
         return Task(
             new_network(table_network, "cnn", "P", seed=seed),
-            x[:-held],
-            y[:-held],
+            digits.train_images,
+            digits.train_labels,
             tilt_and_undo,
-            validation=tilted_and_undone(x[-held:], y[-held:], draws=1, seed=2),
-            test=tilted_and_undone(
-                digits.test_images, digits.test_labels, draws, seed=1
-            ),
+            validation=tilted_and_undone(*held, draws=1, seed=2),
+            test=tilted_and_undone(*test, draws=DRAWS["mnist"], seed=1),
         )
 
     key = {"data": "mnist", "model": "cnn", "distortion": "P-undone", "seed": seed}
     return run(OUT, key, table_recipe("mnist", "cnn"), prepare)
 
 
-def main() -> None:
+def train_undone() -> None:
     """Train three seeds, as the table's own runs are trained: 7 minutes of a core each.
 
     The records stand in the folder ``undone`` among the book's own.

@@ -1,0 +1,43 @@
+"""Files: where the book's records lie, and a writer that leaves no half a file."""
+
+from pathlib import Path
+
+import pytest
+
+from stn_tutorial import files
+from stn_tutorial.files import write_whole
+
+
+def test_the_books_records_are_in_the_package_or_in_its_repository(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "stn_tutorial/files.py"))
+    assert files.book_folder() == tmp_path / "chapters" / "recorded"
+    (tmp_path / "stn_tutorial" / "recorded").mkdir(parents=True)
+    assert files.book_folder() == tmp_path / "stn_tutorial" / "recorded"
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    path = tmp_path / "new" / "folder" / "file"
+    for data in (b"first", b"second"):
+        write_whole(path, data)
+        assert path.read_bytes() == data
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left"), KeyboardInterrupt()])
+def test_half_a_file_never_stands_under_its_name(fault, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_whole(path, b"the last one")
+    write_bytes = Path.write_bytes
+
+    def half(part, data):
+        assert part != path
+        write_bytes(part, data[: len(data) // 2])
+        raise fault
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(type(fault)):
+        write_whole(path, b"another one")
+    assert path.read_bytes() == b"the last one"
+    assert list(tmp_path.iterdir()) == [path]
