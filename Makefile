@@ -21,7 +21,6 @@ LONGEST := chapters/05-straightening-digits.ipynb
 SITE := _build/html/index.html
 PDF := _build/latex/spatial-transformers.pdf
 TEX_PACKAGES := texlive-xetex texlive-fonts-recommended latexmk fonts-freefont-otf fonts-dejavu-core
-BROWSER_TESTS := $(addprefix tests/test_,site.py access.py keyboard.py touch.py lab.py)
 # What `make check` compares your files with, to find the tests near your change.
 SINCE ?= HEAD
 # Chapter 3 for N=3, ten-minutes for N=ten.
@@ -109,8 +108,7 @@ near: environment
 
 unit: environment
 	@echo; echo "== Unit tests =="
-	$(BIN)/pytest $(TWO) loadfile tests \
-	  $(addprefix --ignore=,tests/test_notebooks.py $(BROWSER_TESTS))
+	$(BIN)/pytest $(TWO) loadfile tests --ignore tests/test_notebooks.py --ignore tests/browser
 
 style: environment
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
@@ -137,7 +135,7 @@ site: environment
 
 browser: environment
 	@echo; echo "== Site and figures in a browser =="
-	$(BIN)/pytest $(TWO) worksteal $(BROWSER_TESTS)
+	$(BIN)/pytest $(TWO) worksteal tests/browser
 
 # Once a week on GitHub, not in `make test`: other people's pages may be down for a while.
 # What the launch and edit buttons open is not there before it is pushed, and where DOIs

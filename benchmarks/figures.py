@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT / "tests"), str(ROOT / "tools")]
+sys.path += [str(ROOT / name) for name in ("site", "tools", "tests", "tests/browser")]
 
-from conftest import FLAGS, SITE, chromium, serve  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from test_touch import FIGURES  # noqa: E402
+from visit import FLAGS, SITE, chromium, serve  # noqa: E402
 
 # Each control of a figure, in turn, gets keys; the slowest one counts.
 UPDATES = """async (figure) => {

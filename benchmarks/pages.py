@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT / "tests"), str(ROOT / "tools")]
+sys.path += [str(ROOT / name) for name in ("site", "tools", "tests", "tests/browser")]
 
-from conftest import DESKTOP, FLAGS, SITE, Visit, chromium, serve  # noqa: E402
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 from test_site import PAGES, limit, weight  # noqa: E402
+from visit import DESKTOP, FLAGS, SITE, Visit, chromium, serve  # noqa: E402
 
 TIMES = """() => [
   performance.getEntriesByName("first-contentful-paint")[0].startTime,

@@ -1,9 +1,9 @@
 """The site by keyboard alone: Tab reaches all, shows where it is, and never sticks."""
 
 import pytest
-from conftest import DESKTOP, PHONE, Visit
 from playwright.sync_api import Page, expect
 from test_site import CHAPTERS, PAGES
+from visit import DESKTOP, PHONE, Visit
 
 READ = [page for page in PAGES if page != "index.html"]  # that one leads on at once
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -12,10 +12,10 @@ from unittest.mock import ANY
 import nbformat
 import pytest
 import torch
-from conftest import PHONE, Visit
 from javascript import SOURCE, run
 from notebooks import WIDGETS, chapters
 from playwright.sync_api import Locator, Page, expect
+from visit import PHONE, Visit
 
 from stn_tutorial.affine import affine_grid, identity, rotation
 from stn_tutorial.interpolation import grid_sample, warp

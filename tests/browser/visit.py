@@ -1,6 +1,5 @@
-"""What the tests of the built site share: a server, a browser, and a visit."""
+"""What the tests in a browser share: a server, Chromium, and a visit to a page."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,8 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urljoin
 
-import pytest
 from notebooks import ROOT
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page
 
 SITE = ROOT / "_build" / "html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -36,14 +34,6 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="session")
-def site() -> Path:
-    """The folder of the built site."""
-    if not (SITE / "index.html").exists():
-        pytest.fail(f"no site in {SITE.relative_to(ROOT)}: run `make book` first")
-    return SITE
-
-
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """A web server for a folder; gives its address."""
@@ -54,37 +44,9 @@ def serve(folder: Path) -> Iterator[str]:
         httpd.shutdown()
 
 
-@pytest.fixture(scope="session")
-def server(site: Path) -> Iterator[str]:
-    """The address of a web server for the site."""
-    with serve(site) as address:
-        yield address
-
-
 def chromium() -> str | None:
     """The path of Chromium, if it is installed."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """Chromium, driven by Playwright."""
-    program = chromium()
-    if program is None:
-        reason = f"no browser: none of {', '.join(BROWSERS)} is installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=program,
-            headless=True,
-            args=FLAGS,
-            viewport=DESKTOP,
-        )
-        yield context
-        context.close()
 
 
 class Visit:
@@ -122,19 +84,3 @@ class Visit:
         self.tab.goto(urljoin(self.base, page), wait_until="networkidle")
         self.tab.evaluate("() => window.MathJax?.startup?.promise")
         return self.tab
-
-
-@pytest.fixture
-def web(browser: BrowserContext, server: str) -> Iterator[Visit]:
-    """A visit to the site on a web server."""
-    visit = Visit(browser, server)
-    yield visit
-    visit.tab.close()
-
-
-@pytest.fixture
-def disk(browser: BrowserContext, site: Path) -> Iterator[Visit]:
-    """A visit to the site's files, without a server."""
-    visit = Visit(browser, f"{site.as_uri()}/")
-    yield visit
-    visit.tab.close()

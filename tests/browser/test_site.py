@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 import pytest
 import yaml
 from book_extension import repository, site_address
-from conftest import PHONE, SITE, Visit, serve
 from fontTools.ttLib import TTFont
 from notebooks import ROOT, chapters
 from PIL import Image
 from playwright.sync_api import BrowserContext, Error, expect
+from visit import PHONE, SITE, Visit, serve
 
 
 def source(name: str) -> str:
