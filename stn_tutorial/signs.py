@@ -152,7 +152,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     Raises:
         ValueError: images of another shape.
 
-    Used in chapter 7.
+    Used for the records of chapter 7.
     """
     if images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(

@@ -4,7 +4,8 @@ A docstring's "Built in chapter 2." says that a code cell of chapter 2 defines t
 name, and that the two syntax trees are equal. What a chapter leaves out is set aside:
 hints, docstrings, comments, and checks of the input. "Built in chapter 2, as ``tent``"
 names the cell's function where it differs; "Built in chapter 4, without ``start``" says
-what the package's has on top, so the trees differ.
+what the package's has on top, so the trees differ. "Used in chapter 5" says that the
+chapter's cells reach it.
 """
 
 import ast
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import nbformat
 import pytest
-from fingerprint import PACKAGE, ROOT, code_cells
+from fingerprint import PACKAGE, ROOT, code_cells, reached
 from notebooks import find_chapter
 from syntax import Plain, plain_python
 
@@ -25,6 +26,8 @@ BUILT = re.compile(
     r"(?:,\s+as\s+``(?P<name>\w+)``)?"
     r"(?P<without>,\s+without\s)?"
 )
+
+USED = re.compile(r"Used in\s+chapter\s+(\d+)")
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,23 @@ def test_what_is_built_in_a_chapter_is_what_the_package_holds(claim: Claim) -> N
         assert ours != theirs, 'equal: the docstring need not say "without"'
     else:
         assert ours == theirs
+
+
+def uses() -> Iterator[tuple[int, str]]:
+    """Find what says "Used in chapter": the chapter, and the dotted name."""
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, Definition):
+                for number in USED.findall(ast.get_docstring(node) or ""):
+                    yield int(number), f"{module}.{node.name}"
+
+
+@pytest.mark.parametrize("chapter", sorted({chapter for chapter, _ in uses()}))
+def test_what_is_used_in_a_chapter_is_reached_by_it(chapter: int) -> None:
+    notebook = nbformat.read(find_chapter(str(chapter)), as_version=4)
+    said = {name for number, name in uses() if number == chapter}
+    assert said - reached(notebook).keys() == set()
 
 
 def test_the_core_says_where_it_is_built() -> None:

@@ -104,7 +104,7 @@ def load_gtsrb(root: str | Path | None = None) -> Signs:
         ConnectionError: an archive was neither found nor downloaded whole.
 
     Source: Stallkamp et al. 2012, "Man vs. computer: Benchmarking machine learning
-    algorithms for traffic sign recognition". Used in chapter 7.
+    algorithms for traffic sign recognition". Used for the records of chapter 7.
     """
     folders = data_folders(root)
     for place in product(folders, ("", "gtsrb")):
@@ -124,7 +124,7 @@ def split_by_track(signs: Signs, seed: int = 0) -> tuple[ndarray, ndarray]:
     Returns:
         two sorted int64 arrays without a common index.
 
-    Used in chapter 7.
+    Used for the records of chapter 7.
     """
     generator = torch.Generator().manual_seed(seed)
     labels, tracks = signs.train_labels, signs.train_tracks

@@ -77,7 +77,7 @@ def run_signs(
         the record, as in its file; with a transformer also what
         :func:`describe_windows` gives.
 
-    Used in chapter 7.
+    Used for the records of chapter 7.
     """
 
     def prepare() -> Task:
