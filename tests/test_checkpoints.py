@@ -1,0 +1,165 @@
+"""Checkpoints: all that the rest of a training needs, in one file or not at all."""
+
+import os
+import resource
+from contextlib import contextmanager
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from stn_tutorial.checkpoints import load_checkpoint, save_checkpoint
+
+CONFIG = {"seed": 5, "recipe": {"images": 640, "rate": 0.1}}
+NOTES = {
+    "images": [32, 64],
+    "error": [12.345678901234567, 1 / 3],
+    "theta": [torch.rand(3, 2, 3), torch.rand(3, 2, 3)],
+    "warped": [],
+}
+
+
+def small_network(width=4, frozen=False):
+    torch.manual_seed(width)
+    network = nn.Sequential(
+        nn.Conv2d(2, width, 3),
+        nn.BatchNorm2d(width),
+        nn.Flatten(),
+        nn.Linear(16 * width, 3),
+    )
+    network[0].weight.requires_grad_(not frozen)
+    return network.to(memory_format=torch.channels_last)
+
+
+def learn(network, momentum=0.9):
+    """Two steps; gives the optimiser, whose momentum is then no longer 0."""
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=momentum)
+    torch.manual_seed(0)
+    for images in torch.rand(2, 4, 2, 6, 6):
+        optimiser.zero_grad()
+        network(images).square().sum().backward()
+        optimiser.step()
+    return optimiser
+
+
+def momenta(network, optimiser):
+    """The momentum of each weight that has one, by its name."""
+    found = {}
+    for name, weight in network.named_parameters():
+        momentum = optimiser.state[weight].get("momentum_buffer")
+        if momentum is not None:
+            found[name] = momentum
+    return found
+
+
+def assert_equal(found, expected):
+    """Tensors of the same names, bit for bit."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A file with a network, its optimiser and notes."""
+    network = small_network()
+    path = tmp_path / "new" / "run"
+    save_checkpoint(path, network, learn(network), CONFIG, NOTES)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("frozen", "momentum", "with_momentum"),
+    [(False, 0.9, 6), (True, 0.9, 5), (False, 0, 0)],
+    ids=["all", "one frozen", "no momentum"],
+)
+def test_everything_comes_back(frozen, momentum, with_momentum, tmp_path):
+    """Weights, the norm's statistics, momentum, and what was noted."""
+    network = small_network(frozen=frozen)
+    optimiser = learn(network, momentum)
+    save_checkpoint(tmp_path / "run", network, optimiser, CONFIG, NOTES)
+    other = small_network(frozen=frozen)
+    fresh = torch.optim.SGD(other.parameters(), lr=0.1, momentum=momentum)
+    notes = load_checkpoint(tmp_path / "run", other, fresh, CONFIG)
+    assert_equal(other.state_dict(), network.state_dict())
+    assert other[1].num_batches_tracked == 2
+    expected = momenta(network, optimiser)
+    assert len(expected) == with_momentum
+    assert_equal(momenta(other, fresh), expected)
+    assert (notes["images"], notes["error"]) == (NOTES["images"], NOTES["error"])
+    assert notes["warped"] == []
+    assert all(map(torch.equal, notes["theta"], NOTES["theta"]))
+    assert len(notes["theta"]) == 2
+
+
+def test_a_later_checkpoint_replaces_the_first(saved):
+    network = small_network()
+    later = NOTES | {"images": [32, 64, 96], "theta": 12 * [torch.ones(1, 2, 3)]}
+    for i, theta in enumerate(later["theta"]):
+        later["theta"][i] = i * theta  # more than ten: the order is that of numbers
+    save_checkpoint(saved, network, learn(network), CONFIG, later)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    notes = load_checkpoint(saved, network, optimiser, CONFIG)
+    assert notes["images"] == [32, 64, 96]
+    assert [theta.max().item() for theta in notes["theta"]] == list(range(12))
+    assert os.listdir(saved.parent) == ["run"]
+
+
+def test_weights_come_back_in_the_layout_of_the_network(saved):
+    """A change of their layout would change the sums' last digits."""
+    network = small_network()
+    load_checkpoint(saved, network, learn(network), CONFIG)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_checkpoint_of_another_training_is_refused(saved):
+    network = small_network()
+    other = CONFIG | {"seed": 6}
+    told = f"expected in {saved} the checkpoint of .*: 6.*, but found one of .*: 5"
+    with pytest.raises(ValueError, match=told):
+        load_checkpoint(saved, network, learn(network), other)
+
+
+def test_the_checkpoint_of_another_network_is_refused(saved):
+    """Before any weight of it is taken over."""
+    wider, narrower = small_network(width=5), small_network()
+    del narrower[3]
+    for network in (wider, narrower):
+        before = {name: each.clone() for name, each in network.state_dict().items()}
+        optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+        with pytest.raises(ValueError, match=f"in {saved} .*, but found that of anoth"):
+            load_checkpoint(saved, network, optimiser, CONFIG)
+        assert_equal(network.state_dict(), before)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", save({"a": torch.ones(2)})])
+def test_what_is_no_checkpoint_is_refused_and_kept(content, tmp_path):
+    path = tmp_path / "run"
+    path.write_bytes(content)
+    network = small_network()
+    with pytest.raises(ValueError, match=f"expected {path} to hold a checkpoint"):
+        load_checkpoint(path, network, learn(network), CONFIG)
+    assert path.read_bytes() == content
+
+
+@contextmanager
+def disk_of(size):
+    """No file can grow beyond so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(saved):
+    """A save that breaks off in the middle of the file does no harm."""
+    before = saved.read_bytes()
+    network = small_network()
+    optimiser = learn(network)
+    with disk_of(len(before) // 2), pytest.raises(OSError, match="too large"):
+        save_checkpoint(saved, network, optimiser, CONFIG, NOTES)
+    assert saved.read_bytes() == before
+    assert os.listdir(saved.parent) == ["run"]
