@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 # Quick, and about what everything else stands on.
 CORE = ["affine", "interpolation", "pooling", "transformer", "figures", "project"]
+CORE += ["contracts", "truth"]
 # What is no Python has no importer: the tests that read it.
 READERS = {
     "chapters/recorded/": ["recorded"],

@@ -72,12 +72,12 @@ class Signs(NamedTuple):
     coordinates of the image, whose edges are at -1 and 1 (``align_corners=False``).
     """
 
-    train_images: ndarray
+    train_images: np.memmap
     train_labels: ndarray
     train_tracks: ndarray
     train_frames: ndarray
     train_boxes: ndarray
-    test_images: ndarray
+    test_images: np.memmap
     test_labels: ndarray
     test_boxes: ndarray
 
@@ -145,7 +145,7 @@ def read_cache(folder: Path) -> Signs:
     Raises:
         ValueError: one is missing, broken, or does not fit the others.
     """
-    arrays: dict[str, ndarray] = {}
+    arrays: dict[str, np.memmap] = {}
     for name, (dtype, item) in ARRAYS.items():
         path = folder / f"{name}.npy"
         try:

@@ -17,7 +17,7 @@ from hashlib import sha256
 import torch
 from safetensors.torch import save
 
-from stn_tutorial.experiments.records import to_json
+from stn_tutorial.experiments.records import channels_last, to_json
 from stn_tutorial.experiments.table1 import distorted, split_digits, table_test_set
 from stn_tutorial.files import RECORDED, write_whole
 from stn_tutorial.networks import Network, drawing_network, fcn
@@ -42,9 +42,9 @@ def train_drawing_net() -> None:
         ),
         "CNN": (network, Recipe(images=768_000, localisation_rate=0)),
     }
-    record = {"distortion": "RTS", "seed": SEED, "stages": []}
+    done = []
     for name, (learner, recipe) in stages.items():
-        learner.to(memory_format=torch.channels_last)
+        channels_last(learner)
         history = train(
             learner,
             digits.train_images,
@@ -54,14 +54,15 @@ def train_drawing_net() -> None:
             validation,
             seed=SEED,
         )
-        done = {
-            "trains": name,
-            "recipe": asdict(recipe),
-            "images_seen": history.images[-1],
-            "seconds": round(history.seconds[-1]),
-            "validation_error": history.error[-1],
-        }
-        record["stages"].append(done)
+        done.append(
+            {
+                "trains": name,
+                "recipe": asdict(recipe),
+                "images_seen": history.images[-1],
+                "seconds": round(history.seconds[-1]),
+                "validation_error": history.error[-1],
+            }
+        )
     weights = {
         name: tensor.half().contiguous()
         for name, tensor in network.state_dict().items()
@@ -69,7 +70,10 @@ def train_drawing_net() -> None:
     }
     network.load_state_dict(weights)
     content = save(weights)
-    record |= {
+    record = {
+        "distortion": "RTS",
+        "seed": SEED,
+        "stages": done,
         "weights": sum(parameter.numel() for parameter in network.parameters()),
         "sha256": sha256(content).hexdigest(),
         "validation_error": error_rate(network, *validation),

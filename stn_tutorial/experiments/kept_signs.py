@@ -182,7 +182,7 @@ def show_track(signs: Signs) -> tuple[dict, Tensor]:
     Returns:
         what is recorded of it, and its images.
     """
-    roi = np.load(Path(signs.train_images.filename).parent / "train_roi.npy")
+    roi = np.load(Path(str(signs.train_images.filename)).with_name("train_roi.npy"))
 
     def growth(indices: list[int]) -> float:
         widths = roi[indices, 4] - roi[indices, 2]
