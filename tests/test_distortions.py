@@ -64,9 +64,10 @@ def affine_of(grid):
     """The (n, 2, 3) that gave an affine grid, from three of its corners."""
     side = grid.shape[1]
     span = 2 * (side - 1) / side
-    columns = (grid[:, 0, -1] - grid[:, 0, 0]), (grid[:, -1, 0] - grid[:, 0, 0])
+    along_x = (grid[:, 0, -1] - grid[:, 0, 0]) / span  # (n, 2)
+    along_y = (grid[:, -1, 0] - grid[:, 0, 0]) / span
     shift = (grid[:, 0, 0] + grid[:, -1, -1]) / 2
-    theta = torch.stack([column / span for column in columns] + [shift], 2)
+    theta = torch.stack([along_x, along_y, shift], 2)
     expected = F.affine_grid(theta, (len(grid), 1, side, side), align_corners=False)
     assert_close(grid, expected, atol=1e-5, rtol=0)
     return theta.double()
@@ -101,13 +102,11 @@ def test_rts_turns_scales_and_moves():
 
 def split_off_scale(points, at_rest):
     """Points are at_rest / scale + noise: their part along at_rest, and the others."""
-    directions, _ = torch.linalg.qr(
-        torch.cat(
-            [at_rest.reshape(-1, 1), torch.eye(at_rest.numel())[:, 1:]], 1
-        ).double()
-    )
-    parts = points.flatten(1).double() @ directions
-    return parts[:, 0] / (at_rest.flatten().double() @ directions[:, 0]), parts[:, 1:]
+    at_rest = at_rest.double().flatten()
+    others = torch.eye(len(at_rest)).double()[:, 1:]
+    directions, _ = torch.linalg.qr(torch.cat([at_rest[:, None], others], 1))
+    parts = points.flatten(1).double() @ directions  # the first is along at_rest
+    return parts[:, 0] / (at_rest @ directions[:, 0]), parts[:, 1:]
 
 
 def assert_scale(along, deviation):
@@ -150,7 +149,8 @@ def test_e_scales_and_moves_the_control_points():
     grid = bent_grid(2000, seeded()).double()
     line = (2 * np.arange(28) + 1) / 28 - 1
     pixels = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
-    at_rest = np.stack(np.meshgrid(*[np.linspace(-1, 1, 4)] * 2), -1).reshape(-1, 2)
+    line = np.linspace(-1, 1, 4)
+    at_rest = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     spline = RBFInterpolator(at_rest, np.eye(16), kernel="thin_plate_spline", degree=1)
     matrix = torch.tensor(spline(pixels))
     points = torch.linalg.pinv(matrix) @ grid.reshape(-1, 784, 2)
@@ -184,10 +184,8 @@ def test_tc_places_the_digit_anywhere(tagged):
     image, row, column = tagged
     own = image == torch.arange(2000)[:, None, None]
     ys, xs = torch.meshgrid(torch.arange(60), torch.arange(60), indexing="ij")
-    top, left = (
-        torch.where(own, shift, 99).flatten(1).amin(1)
-        for shift in (ys - row, xs - column)
-    )
+    top = torch.where(own, ys - row, 99).flatten(1).amin(1)
+    left = torch.where(own, xs - column, 99).flatten(1).amin(1)
     down, right = ys - top[:, None, None], xs - left[:, None, None]
     assert torch.equal(row[own], down[own])
     assert torch.equal(column[own], right[own])

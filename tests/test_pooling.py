@@ -79,10 +79,8 @@ def test_anti_aliased_pooling_keeps_a_constant_away_from_the_edge():
 def test_anti_aliased_pooling_varies_less_when_the_image_moves():
     images = random_images(8, 1, 20, 20).abs()
     images = F.pad(images, (6, 6, 6, 6))
-    plain, smooth = (
-        equivariance_error(pool, images, 1, 0, 2)
-        for pool in (max_pool2d, anti_aliased_max_pool2d)
-    )
+    plain = equivariance_error(max_pool2d, images, 1, 0, 2)
+    smooth = equivariance_error(anti_aliased_max_pool2d, images, 1, 0, 2)
     assert smooth < 0.75 * plain
 
 
@@ -184,8 +182,9 @@ def test_row_sums_see_vertical_moves_only():
 
 def test_what_is_not_invariant():
     assert invariance_error(lambda x: x, spots(), 4, 0) == pytest.approx(1)
-    one_pixel = [invariance_error(f, spots(), 1, 0) for f in (lambda x: x, max_pool2d)]
-    assert 0 < one_pixel[1] < one_pixel[0] < 1
+    plain = invariance_error(lambda x: x, spots(), 1, 0)
+    pooled = invariance_error(max_pool2d, spots(), 1, 0)
+    assert 0 < pooled < plain < 1
 
 
 @pytest.mark.parametrize(

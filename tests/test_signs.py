@@ -17,6 +17,7 @@ from stn_tutorial.signs import (
     read_windows,
     sign_network,
 )
+from stn_tutorial.training import Recipe, make_optimiser
 
 WITH = [model for model in SIGN_MODELS if model.startswith("st")]
 
@@ -82,11 +83,27 @@ def test_the_loss_reaches_every_weight(model, images):
         if name.endswith("last.weight"):
             torch.nn.init.normal_(parameter, std=0.01)
     F.cross_entropy(network(images), torch.arange(3)).backward()
-    assert [n for n, p in named.items() if not p.grad.abs().sum() > 0] == []
-    # The recipe slows the localisation nets down by their name.
-    last = {name for name in named if name.endswith("last.bias")}
-    assert len(last) == {"cnn": 0, "st": 1, "st2": 2, "crop": 0}[model.split("-")[0]]
-    assert all("localisation" in name for name in last)
+    silent = [name for name, weight in named.items() if not weight.grad.any()]
+    assert silent == []
+
+
+@pytest.mark.parametrize("model", SIGN_MODELS)
+def test_what_localises_learns_at_a_rate_of_its_own(model):
+    """All of the localisation nets, the second one within the classifier too."""
+    network = sign_network(model)
+    recipe = Recipe(images=1, localisation_rate=0.25)
+    slow = set()
+    for group in make_optimiser(network, recipe).param_groups:
+        if group["scale"] == 0.25:
+            slow.update(map(id, group["params"]))
+    localising = [
+        name for name, weight in network.named_parameters() if id(weight) in slow
+    ]
+    assert all(".localisation." in name for name in localising)
+    nets = {name.split(".localisation.")[0] for name in localising}
+    kind = model.split("-")[0]
+    assert len(nets) == {"cnn": 0, "crop": 0, "st": 1, "st2": 2}[kind]
+    assert len(localising) == 8 * len(nets)
 
 
 def test_the_control_sees_the_middle_of_every_image(images):
@@ -128,9 +145,10 @@ def test_a_view_is_turned_scaled_shifted_and_lit(images, monkeypatch):
     drawn = {span: list(draws) for span, draws in values.items()}
     monkeypatch.setattr(signs, "uniform", lambda a, b, *_: drawn[a, b].pop(0))
     seen = augment(images, generator())
-    (x, y), (angle,), (scale,), (contrast,), (light,) = values.values()
+    (x, y), (angle_deg,), (scale,), (contrast,), (light,) = values.values()
     for i in range(3):
-        cos, sin = (f(math.radians(angle[i])) / scale[i] for f in (math.cos, math.sin))
+        angle = math.radians(angle_deg[i])
+        cos, sin = math.cos(angle) / scale[i], math.sin(angle) / scale[i]
         theta = torch.tensor([[[cos, -sin, x[i]], [sin, cos, y[i]]]])
         grid = F.affine_grid(theta, (1, 3, 48, 48), align_corners=False)
         view = F.grid_sample(
