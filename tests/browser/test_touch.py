@@ -82,7 +82,7 @@ def pixels(canvas: Locator, points: list[tuple[float, float]]) -> list[list[int]
 TAKE_AWAY = """async (label) => {
   const type = "application/vnd.jupyter.widget-state+json";
   const text = document.querySelector(`script[type='${type}']`).textContent;
-  const { state, buffers } = JSON.parse(text).state[label];
+  const { state, buffers = [] } = JSON.parse(text).state[label];
   for (const { path, data } of buffers) {
     const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
     state[path[0]] = new DataView(bytes.buffer);
