@@ -88,7 +88,7 @@ playFrames(document.getElementById("{name}"));
 
 
 def _png(frames: Sequence[Image.Image]) -> bytes:
-    """All frames side by side in one picture of 64 colours."""
+    """Put all frames side by side into one picture of 64 colours."""
     width, height = frames[0].size
     strip = Image.new("RGB", (width * len(frames), height))
     for i, picture in enumerate(frames):

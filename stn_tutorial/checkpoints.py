@@ -28,7 +28,9 @@ def save_checkpoint(
         config: what the training was asked to do, as JSON can hold it.
         notes: lists of what was noted so far, each either of numbers or of tensors.
     """
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors = {
+        f"network.{name}": tensor for name, tensor in network.state_dict().items()
+    }
     for name, parameter in network.named_parameters():
         momentum = optimiser.state[parameter].get("momentum_buffer")
         if momentum is not None:  # a frozen weight has none
@@ -99,7 +101,7 @@ def load_checkpoint(
 
 
 def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
-    """The tensors whose name begins with the group's, by the rest of their name."""
+    """Pick the tensors of a group, by what follows the group in their names."""
     prefix = f"{group}."
     return {
         name.removeprefix(prefix): tensor

@@ -22,7 +22,7 @@ class Digits(NamedTuple):
 
 
 def load_digits() -> Digits:
-    """The 1,797 bundled digits at 28x28: 1,200 to train, 597 to test.
+    """Load the 1,797 bundled digits at 28x28: 1,200 to train, 597 to test.
 
     The originals are 8x8. A grid 1.5 times as wide as the image reads them
     with a margin of zeros, and the book's own bilinear sampler brings them to

@@ -48,8 +48,8 @@ def load_mnist(root: str | Path | None = None) -> Digits:
         ConnectionError: a file was not found, and no mirror gave a good one. Nothing
             of a failed download is kept.
 
-    Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits". Used
-    in chapter 6.
+    Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits". The
+    runs that chapter 6 shows are trained on it.
     """
     tensors = []
     for path in fetch("mnist", HASHES, MIRRORS, data_folders(root), ending=".gz"):
@@ -68,7 +68,7 @@ def read_idx(content: bytes) -> Tensor:
     """Read the bytes of an idx file as a tensor of the shape that its head gives.
 
     Byte 3 counts the dimensions. Their sizes follow, four bytes each, the highest
-    first; then the values. Used in chapter 6.
+    first; then the values.
     """
     dimensions = content[3]
     start = 4 + 4 * dimensions

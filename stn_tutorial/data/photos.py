@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def cat_photo() -> Tensor:
-    """A real photograph, not square: shape (1, 3, 300, 451), in [0, 1].
+    """Load a real photograph, not square: shape (1, 3, 300, 451), in [0, 1].
 
     Source: "Chelsea" by Stefan van der Walt (CC0), in scikit-image.
     """
