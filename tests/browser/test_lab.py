@@ -76,6 +76,7 @@ def tab(browser: BrowserContext) -> Iterator[Page]:
     page.set_default_timeout(60_000)
     yield page
     page.close()
+    browser.clear_cookies()  # JupyterLab's; the site's tests would find them
 
 
 def open_notebook(lab: str, tab: Page) -> None:
