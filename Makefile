@@ -5,6 +5,7 @@
 # make test         prove the book: code, notebooks, site
 # make notebooks    run all chapters in place and store their outputs
 # make lab          open the chapters in JupyterLab
+# make watch        beside it: bundle the figures' JavaScript whenever it is saved
 # make lock         choose the exact versions again, after a change of requirements.txt
 #
 # Each command first makes the environment .venv where it is missing, or brings it up to
@@ -40,7 +41,7 @@ nbval: export TQDM_DISABLE := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help environment binder-environment check chapter book pdf latex tex-packages \
-  test lint types javascript near unit style nbval site browser links notebooks lab lock clean
+  test lint types javascript near unit style nbval site browser links notebooks lab watch lock clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -148,8 +149,13 @@ links: environment
 notebooks: environment
 	$(BIN)/python tools/notebooks.py run
 
+# A figure in an open notebook changes with its files in widgets/built.
+lab: export ANYWIDGET_HMR := 1
 lab: environment
 	$(BIN)/jupyter lab chapters
+
+watch: environment node_modules/.package-lock.json
+	PATH="$(abspath $(BIN)):$$PATH" npm run watch
 
 # What stands in the lock stays as it is, as far as requirements.txt allows. For the
 # newest of everything, remove the file first.
