@@ -103,11 +103,11 @@ node_modules/.package-lock.json: package.json package-lock.json | environment
 	PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-near: environment
+near: environment node_modules/.package-lock.json
 	@echo; echo "== Unit tests: the core's, and those near what has changed since $(SINCE) =="
 	$(BIN)/pytest --quiet $(TWO) worksteal $$($(BIN)/python tools/near.py "$(SINCE)")
 
-unit: environment
+unit: environment node_modules/.package-lock.json
 	@echo; echo "== Unit tests =="
 	$(BIN)/pytest $(TWO) loadfile tests --ignore tests/test_notebooks.py --ignore tests/browser
 
