@@ -8,7 +8,7 @@ import {
   withEndOfY,
 } from "../affine_moves.js";
 import { button, choice, numberInput } from "../controls.js";
-import { drawingPad } from "../drawing_pad.js";
+import { DrawingPad } from "../drawing_pad.js";
 import { touchable } from "../figure.js";
 import { element, fixed, note, title } from "../page.js";
 import {
@@ -108,7 +108,7 @@ function choicesPanel({ figure, pictures }) {
  */
 function drawingPanel({ figure, pictures }, repaint) {
   const label = "Draw: arrow keys move the pen, space puts it down or lifts it";
-  const pad = drawingPad(figure, 28, label, (image) => {
+  const pad = new DrawingPad(figure, 28, label, (image) => {
     figure.send({ drawing: imageToBytes(image) });
     repaint();
   });

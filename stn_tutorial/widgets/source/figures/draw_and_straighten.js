@@ -13,7 +13,7 @@ import {
   UPRIGHT,
   withTop,
 } from "../digit/pose.js";
-import { drawingPad } from "../drawing_pad.js";
+import { DrawingPad } from "../drawing_pad.js";
 import { touchable } from "../figure.js";
 import { element, fixed, note, title } from "../page.js";
 import { FRAME, imageFromBytes, imageToBytes, transform } from "../sampling.js";
@@ -93,7 +93,7 @@ function drawingPanel(reader) {
     shown = drawing;
     figure.send({ drawing });
   };
-  const pad = drawingPad(figure, 28, label, (image) => send(imageToBytes(image)));
+  const pad = new DrawingPad(figure, 28, label, (image) => send(imageToBytes(image)));
   reader.image = pad.image;
   const ready = figure.get("labels").map((digit, i) => {
     const { buffer, byteOffset } = figure.get("ready");
