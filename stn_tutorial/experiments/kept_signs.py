@@ -48,7 +48,7 @@ def keep_signs(weights: Path) -> None:
     record = {
         "model": model,
         "test_error": error_rate(network, images, labels),
-        **windows_and_boxes(theta, boxes, best_guess(signs), mistakes),
+        **compare_with_boxes(theta, boxes, best_guess(signs), mistakes),
         "variances": variances_in_tracks(network, signs, theta.mean(dim=0)),
         "track": track,
         "mistakes": {
@@ -92,7 +92,7 @@ def best_guess(signs: Signs) -> Tensor:
     return affine(width, 0, (x1 + x2) / 2, 0, height, (y1 + y2) / 2)
 
 
-def windows_and_boxes(
+def compare_with_boxes(
     theta: Tensor, boxes: Tensor, guess: Tensor, mistakes: Tensor
 ) -> dict:
     """Hold windows against the boxes of the signs.
