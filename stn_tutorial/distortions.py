@@ -139,7 +139,7 @@ def all_windows(images: Tensor, side: int) -> Tensor:
         side: of a window, in pixels.
 
     Returns:
-        shape (N, H - side + 1, W - side + 1, side, side), without copying: what is
+        shape (N, H - side + 1, W - side + 1, side, side), without copying, so what is
         written into a window is written into its image.
     """
     return images.unfold(1, side, 1).unfold(2, side, 1)
