@@ -174,6 +174,14 @@ def test_steps_are_those_by_hand(clip):
             assert_close(parameter.detach(), weights[name], rtol=1e-5, atol=1e-9)
 
 
+def test_without_momentum_there_is_no_look_ahead():
+    """PyTorch refuses Nesterov's momentum where there is none."""
+    optimiser = make_optimiser(small_network(), Recipe(images=1, momentum=0))
+    assert not any(group["nesterov"] for group in optimiser.param_groups)
+    with_momentum = make_optimiser(small_network(), Recipe(images=1))
+    assert all(group["nesterov"] for group in with_momentum.param_groups)
+
+
 def scales(network, recipe):
     """The rate of each weight as a multiple of the recipe's: name -> number."""
     name_of = {id(weight): name for name, weight in network.named_parameters()}
