@@ -63,7 +63,8 @@ export const UPRIGHT = { angle: 0, scale: 1, x: 0, y: 0 };
 export const DEGREE = Math.PI / 180;
 
 /**
- * The 28x28 drawing on a 42x42 canvas, as stn_tutorial.distortions.moved_grid places it.
+ * The 28x28 drawing on a 42x42 canvas, as moved_grid of stn_tutorial.distortions
+ * places it.
  * @param {Image} drawing
  * @param {Pose} pose
  */
