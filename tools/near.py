@@ -2,9 +2,10 @@
 
     python tools/near.py [COMMIT]
 
-Prints the test files of the package's core, and each one that has changed since the
-commit (by default the last one) or that imports a module that has. This finds most
-faults in seconds; `make test` runs all tests.
+Prints the test files of the package's core, and those that have changed since the
+commit (by default the last one), that bear the name of a module of the package that
+has, or that import another such file. This finds most faults in seconds; `make test`
+runs all tests.
 """
 
 import argparse
@@ -14,12 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
+PACKAGE = Path("stn_tutorial")
 # Quick, and about what everything else stands on.
 CORE = ["affine", "interpolation", "pooling", "transformer", "figures", "project"]
 CORE += ["contracts", "truth"]
 # What is no Python has no importer: the tests that read it.
 READERS = {
     "chapters/recorded/": ["recorded"],
+    "stn_tutorial/animation.": ["animation"],
     "stn_tutorial/widgets/": ["widgets"],
     ".github/": ["project"],
     "_config.yml": ["pages", "pdf"],
@@ -55,28 +58,34 @@ def imported(source: str) -> set[str]:
     return names
 
 
-def module_name(path: str) -> str:
-    """The name by which tests import a Python file."""
-    parts = Path(path).with_suffix("").parts
-    if parts[0] in ("site", "tests", "tools"):  # they are on the tests' path
-        parts = parts[1:]
-    return ".".join(part for part in parts if part != "__init__")
+def named_after(module: Path, tests: Path) -> list[str]:
+    """Name the tests of a module of the package: its own, or else its folder's."""
+    parts = module.relative_to(PACKAGE).with_suffix("").parts
+    own = "test_" + "_".join(part for part in parts if part != "__init__")
+    if (tests / f"{own}.py").exists():
+        return [own]
+    return [path.stem for path in tests.glob(f"test_{parts[0]}*.py")]
 
 
 def near(changed: list[str], tests: Path = TESTS) -> list[str]:
     """Name the test files to run when these files have changed."""
-    wanted = set(CORE)
-    for path in changed:
+    wanted = {f"test_{name}" for name in CORE}
+    modules = set()
+    for name in changed:
+        path = Path(name)
         for start, readers in READERS.items():
-            if path.startswith(start):
-                wanted |= set(readers)
-    modules = {module_name(path) for path in changed if path.endswith(".py")}
+            if name.startswith(start):
+                wanted |= {f"test_{reader}" for reader in readers}
+        if path.suffix == ".py" and PACKAGE in path.parents:
+            wanted |= set(named_after(path, tests))
+        elif path.suffix == ".py":  # site, tools and tests are on the tests' path
+            modules.add(path.stem)
     chosen = []
     for file in sorted(tests.glob("test_*.py")):
         if file.name in ELSEWHERE:
             continue
-        own = file.stem.removeprefix("test_") in wanted or file.stem in modules
-        if own or imported(file.read_text("utf-8")) & modules:
+        near_by = file.stem in wanted | modules
+        if near_by or imported(file.read_text("utf-8")) & modules:
             chosen.append(f"tests/{file.name}")
     return chosen
 
