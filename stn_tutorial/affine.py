@@ -286,7 +286,9 @@ def affine_grid(
             False (the book's choice), the outer edges of the image.
 
     Returns:
-        grid, shape (N, H, W, 2), the last axis (x, y). Gradients flow to theta.
+        grid, shape (N, H, W, 2), the last axis (x, y). Gradients flow to theta. One
+        theta for a whole batch gives one grid in memory, which all images share:
+        clone it before you change a part of it in place.
 
     Raises:
         ValueError: theta is not a floating (N, 2, 3), size is not (N, C, H, W) of

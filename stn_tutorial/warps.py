@@ -44,7 +44,8 @@ def projective_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
         size: (N, C, H, W) of the output image.
 
     Returns:
-        grid, shape (N, H, W, 2). Gradients flow to theta.
+        grid, shape (N, H, W, 2). Gradients flow to theta. One theta for a
+        whole batch gives one grid in memory, which all images share.
 
     Raises:
         ValueError: theta is not a floating (N, 8), or size does not fit it.
@@ -159,7 +160,8 @@ def thin_plate_spline_grid(points: Tensor, size: Sequence[int]) -> Tensor:
         size: (N, C, H, W) of the output image.
 
     Returns:
-        grid, shape (N, H, W, 2). Gradients flow to points.
+        grid, shape (N, H, W, 2). Gradients flow to points. One bend for a
+        whole batch gives one grid in memory, which all images share.
 
     Raises:
         ValueError: points is not a floating (N, K, 2) of such a K, or size does not
