@@ -4,34 +4,105 @@ A transform ``theta`` has shape (N, 2, 3). It maps *target* (output) coordinates
 to *source* (input) coordinates, both in normalised (x, y) with y pointing down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce, wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 Number = float | Tensor
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep a function that computes places out of ``torch.autocast``.
+
+    Autocast multiplies matrices in half precision, whose numbers are too coarse to
+    point at a pixel: next to 1, bfloat16 knows steps of 1/128, two pixels in 512.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = (*args, *kwargs.values())
+        device = next((e.device.type for e in given if isinstance(e, Tensor)), "cpu")
+        if not torch.is_autocast_enabled(device):
+            return function(*args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which places are computed: float32 for half precision."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def samples_where(condition: Tensor) -> list[int]:
+    """The samples of a batch for which a condition holds, for an error message.
+
+    Args:
+        condition: boolean, shape (N,).
+
+    Returns:
+        their numbers. None inside ``torch.compile`` and ``torch.func.vmap``, which do
+        not let a program look at values.
+    """
+    if torch.compiler.is_compiling():
+        return []
+    try:
+        return condition.nonzero().flatten().tolist()
+    except RuntimeError:  # what vmap says to it
+        return []
 
 
 def affine(
-    a: Number, b: Number, tx: Number, c: Number, d: Number, ty: Number
+    a: Number,
+    b: Number,
+    tx: Number,
+    c: Number,
+    d: Number,
+    ty: Number,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
 ) -> Tensor:
     """Put six numbers into ``theta = [[a, b, tx], [c, d, ty]]``.
 
     Each number is a float or a tensor of shape (N,), one entry per sample.
     Gradients flow back to the tensors.
 
+    Args:
+        a: how far x moves with x.
+        b: how far x moves with y.
+        tx: how far all of x is shifted.
+        c: how far y moves with x.
+        d: how far y moves with y.
+        ty: how far all of y is shifted.
+        dtype: of theta; if not given, the widest of the tensors', or PyTorch's default.
+        device: of theta; if not given, the first tensor's.
+
     Returns:
         theta, shape (N, 2, 3); N = 1 when all six are floats.
 
     Raises:
-        ValueError: an entry has more than one dimension, or lengths differ.
+        ValueError: an entry is complex or has more than one dimension, or lengths
+            differ.
 
     Paper: equation (1). Built in chapter 1, without tensors as entries.
     """
     given = (a, b, tx, c, d, ty)
-    like = next((e for e in given if isinstance(e, Tensor)), torch.empty(0))
-    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
-    entries = [torch.as_tensor(e, dtype=dtype, device=like.device) for e in given]
+    tensors = [entry for entry in given if isinstance(entry, Tensor)]
+    if dtype is None:
+        kinds = [e.dtype for e in tensors if e.is_floating_point() or e.is_complex()]
+        dtype = reduce(torch.promote_types, kinds or [torch.get_default_dtype()])
+    if device is None and tensors:
+        device = tensors[0].device
+    if not dtype.is_floating_point:
+        raise ValueError(f"expected real floating point numbers, got {dtype}")
+    entries = [torch.as_tensor(e, dtype=dtype, device=device) for e in given]
     lengths = {entry.numel() for entry in entries} - {1}
     if len(lengths) > 1 or any(entry.dim() > 1 for entry in entries):
         shapes = [tuple(entry.shape) for entry in entries]
@@ -41,65 +112,131 @@ def affine(
     return torch.stack(torch.broadcast_tensors(*entries), dim=-1).reshape(-1, 2, 3)
 
 
-def identity(n: int = 1) -> Tensor:
-    """The transform that changes nothing, shape (n, 2, 3). Built in chapter 1."""
-    return affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0).repeat(n, 1, 1)
+def identity(
+    n: int = 1,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """The transform that changes nothing.
+
+    Args:
+        n: how many of it.
+        dtype: as in :func:`affine`.
+        device: as in :func:`affine`.
+
+    Returns:
+        theta, shape (n, 2, 3).
+
+    Built in chapter 1, without ``dtype`` and ``device``.
+    """
+    one = affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, dtype=dtype, device=device)
+    return one.repeat(n, 1, 1)
 
 
-def translation(tx: Number, ty: Number) -> Tensor:
+def translation(
+    tx: Number,
+    ty: Number,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Move the sampling grid by (tx, ty), in normalised units.
 
     One unit is half the image. The grid moves by (tx, ty), so the content of the
     output moves the other way.
 
+    Args:
+        tx: to the right, a float or shape (N,).
+        ty: down, a float or shape (N,).
+        dtype: as in :func:`affine`.
+        device: as in :func:`affine`.
+
     Returns:
         theta, shape (N, 2, 3).
 
-    Built in chapter 1.
+    Built in chapter 1, without ``dtype`` and ``device``.
     """
-    return affine(1.0, 0.0, tx, 0.0, 1.0, ty)
+    return affine(1.0, 0.0, tx, 0.0, 1.0, ty, dtype=dtype, device=device)
 
 
-def scaling(sx: Number, sy: Number | None = None) -> Tensor:
+def scaling(
+    sx: Number,
+    sy: Number | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Stretch the sampling grid by sx and sy (sy = sx if not given).
 
     A factor above 1 makes the grid larger, so the content of the output smaller.
 
+    Args:
+        sx: along x, a float or shape (N,).
+        sy: along y, a float or shape (N,).
+        dtype: as in :func:`affine`.
+        device: as in :func:`affine`.
+
     Returns:
         theta, shape (N, 2, 3).
 
-    Built in chapter 1.
+    Built in chapter 1, without ``dtype`` and ``device``.
     """
     sy = sx if sy is None else sy
-    return affine(sx, 0.0, 0.0, 0.0, sy, 0.0)
+    return affine(sx, 0.0, 0.0, 0.0, sy, 0.0, dtype=dtype, device=device)
 
 
-def rotation(angle_deg: Number) -> Tensor:
+def rotation(
+    angle_deg: Number,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Turn the sampling grid clockwise on the screen by ``angle_deg`` degrees.
 
     The content of the output turns counter-clockwise. In normalised coordinates
     this is a true rotation for square images only; for others use
-    :func:`pixel_to_normalised`.
+    :func:`stn_tutorial.pixels.turn_about`.
+
+    Args:
+        angle_deg: in degrees, a float or shape (N,).
+        dtype: as in :func:`affine`.
+        device: as in :func:`affine`.
 
     Returns:
         theta, shape (N, 2, 3).
 
-    Built in chapter 1.
+    Built in chapter 1, without ``dtype`` and ``device``.
     """
-    angle = torch.deg2rad(torch.as_tensor(angle_deg))
+    if not isinstance(angle_deg, Tensor):  # a float has digits for any dtype
+        wide = at_least_float32(dtype or torch.get_default_dtype())
+        angle_deg = torch.as_tensor(angle_deg, dtype=wide, device=device)
+    angle = torch.deg2rad(angle_deg)
     cos, sin = torch.cos(angle), torch.sin(angle)
-    return affine(cos, -sin, 0.0, sin, cos, 0.0)
+    return affine(cos, -sin, 0.0, sin, cos, 0.0, dtype=dtype, device=device)
 
 
-def shear(kx: Number, ky: Number = 0.0) -> Tensor:
+def shear(
+    kx: Number,
+    ky: Number = 0.0,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Slant the sampling grid: x grows by kx * y, and y by ky * x.
 
+    Args:
+        kx: how far x moves with y, a float or shape (N,).
+        ky: how far y moves with x, a float or shape (N,).
+        dtype: as in :func:`affine`.
+        device: as in :func:`affine`.
+
     Returns:
         theta, shape (N, 2, 3).
 
-    Built in chapter 1.
+    Built in chapter 1, without ``dtype`` and ``device``.
     """
-    return affine(1.0, kx, 0.0, ky, 1.0, 0.0)
+    return affine(1.0, kx, 0.0, ky, 1.0, 0.0, dtype=dtype, device=device)
 
 
 def homogeneous(theta: Tensor) -> Tensor:
@@ -117,10 +254,11 @@ def homogeneous(theta: Tensor) -> Tensor:
     Built in chapter 1.
     """
     _check_theta(theta)
-    last = theta.new_tensor([0.0, 0.0, 1.0]).expand(len(theta), 1, 3)
+    last = theta.new_tensor([0.0, 0.0, 1.0]).expand(theta.shape[0], 1, 3)
     return torch.cat([theta, last], dim=1)
 
 
+@without_autocast
 def compose(*thetas: Tensor) -> Tensor:
     """Chain transforms; the last one is applied to a point first.
 
@@ -133,51 +271,56 @@ def compose(*thetas: Tensor) -> Tensor:
         theta, shape (N, 2, 3).
 
     Raises:
-        ValueError: no transform, one of another shape, or batches of different N.
+        ValueError: no transform, one of another shape, batches of different N, or
+            dtypes or devices that differ.
 
     Built in chapter 1.
     """
-    if not thetas:
-        raise ValueError("compose expected at least one theta of shape (N, 2, 3)")
+    _check_chain(thetas)
     product = homogeneous(thetas[0])
-    lengths = {len(theta) for theta in thetas} - {1}
-    if len(lengths) > 1:
-        raise ValueError(f"compose expected batches of one N, got {sorted(lengths)}")
     for theta in thetas[1:]:
         product = product @ homogeneous(theta)
     return product[:, :2]
 
 
+@without_autocast
 def invert(theta: Tensor) -> Tensor:
     """The transform that undoes ``theta``.
+
+    A transform that squashes the plane onto a line or a point cannot be undone. Its
+    determinant ``a d - b c`` is 0, but for rounding. So ``theta`` is refused if a
+    change of its entries in their last digit could make the determinant 0; how small
+    or how large the entries are does not matter.
 
     Args:
         theta: shape (N, 2, 3).
 
     Returns:
-        shape (N, 2, 3).
+        shape (N, 2, 3), dtype of theta. NaN where theta is NaN.
 
     Raises:
-        ValueError: wrong shape, or a transform that squashes the plane onto a
-            line or a point (zero determinant) and so cannot be undone.
+        ValueError: wrong shape, or a transform that cannot be undone. Inside
+            ``torch.compile`` and ``torch.func.vmap``, which do not look at values,
+            ``torch.linalg.inv`` raises for a determinant of exactly 0.
 
-    Built in chapter 1.
+    Built in chapter 1, without half precision.
     """
     _check_theta(theta)
-    linear, shift = theta[:, :, :2], theta[:, :, 2:]
-    determinant = torch.linalg.det(linear)
-    if (determinant == 0).any():
-        which = (determinant == 0).nonzero().flatten().tolist()
-        raise ValueError(f"theta has no inverse: determinant 0 in sample(s) {which}")
+    _check_invertible(theta)
+    wide = theta.to(at_least_float32(theta.dtype))
+    linear, shift = wide[:, :, :2], wide[:, :, 2:]
     inverse = torch.linalg.inv(linear)
-    return torch.cat([inverse, -inverse @ shift], dim=2)
+    return torch.cat([inverse, -inverse @ shift], dim=2).to(theta.dtype)
 
 
-def normalised_to_pixel_matrix(size: Sequence[int], align_corners: bool) -> Tensor:
+def normalised_to_pixel_matrix(
+    size: int | Sequence[int], align_corners: bool
+) -> Tensor:
     """The matrix that takes normalised (x, y) to pixel (x, y) in one image.
 
     Args:
-        size: (H, W) in pixels. Pixel (0, 0) has its *centre* at x = 0, y = 0.
+        size: (H, W) in pixels, or one number for a square. Pixel (0, 0) has its
+            *centre* at x = 0, y = 0.
         align_corners: if True, -1 and 1 are the centres of the first and last
             pixel; if False, their outer edges.
 
@@ -190,16 +333,12 @@ def normalised_to_pixel_matrix(size: Sequence[int], align_corners: bool) -> Tens
 
     Built in chapter 1.
     """
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(
-            f"expected size (H, W) of positive integers, got {tuple(size)}"
-        )
-    if align_corners and min(size) == 1:
+    height, width = pair(size)
+    if align_corners and (height == 1 or width == 1):
         raise ValueError(
             f"align_corners=True cannot describe a side of one pixel, got size "
-            f"{tuple(size)}; use align_corners=False"
+            f"{(height, width)}; use align_corners=False"
         )
-    height, width = size
     less = 1 if align_corners else 0
     span_x, span_y = (width - less) / 2, (height - less) / 2
     return affine(span_x, 0.0, (width - 1) / 2, 0.0, span_y, (height - 1) / 2)
@@ -207,8 +346,8 @@ def normalised_to_pixel_matrix(size: Sequence[int], align_corners: bool) -> Tens
 
 def pixel_to_normalised(
     matrix: Tensor,
-    in_size: Sequence[int],
-    out_size: Sequence[int],
+    in_size: int | Sequence[int],
+    out_size: int | Sequence[int],
     align_corners: bool = False,
 ) -> Tensor:
     """Rewrite a matrix given in pixels as ``theta`` in normalised coordinates.
@@ -227,15 +366,17 @@ def pixel_to_normalised(
 
     Built in chapter 1, without other dtypes and devices.
     """
-    to_pixel = normalised_to_pixel_matrix(out_size, align_corners).to(matrix)
-    from_pixel = invert(normalised_to_pixel_matrix(in_size, align_corners).to(matrix))
-    return compose(from_pixel, matrix, to_pixel)
+    _check_theta(matrix)
+    wide = matrix.to(at_least_float32(matrix.dtype))
+    to_pixel = normalised_to_pixel_matrix(out_size, align_corners).to(wide)
+    from_pixel = invert(normalised_to_pixel_matrix(in_size, align_corners).to(wide))
+    return compose(from_pixel, wide, to_pixel).to(matrix.dtype)
 
 
 def normalised_to_pixel(
     theta: Tensor,
-    in_size: Sequence[int],
-    out_size: Sequence[int],
+    in_size: int | Sequence[int],
+    out_size: int | Sequence[int],
     align_corners: bool = False,
 ) -> Tensor:
     """Undo :func:`pixel_to_normalised`: rewrite ``theta`` as a matrix in pixels.
@@ -254,9 +395,32 @@ def normalised_to_pixel(
 
     Named in chapter 1.
     """
-    to_pixel = normalised_to_pixel_matrix(in_size, align_corners).to(theta)
-    from_pixel = invert(normalised_to_pixel_matrix(out_size, align_corners).to(theta))
-    return compose(to_pixel, theta, from_pixel)
+    _check_theta(theta)
+    wide = theta.to(at_least_float32(theta.dtype))
+    to_pixel = normalised_to_pixel_matrix(in_size, align_corners).to(wide)
+    from_pixel = invert(normalised_to_pixel_matrix(out_size, align_corners).to(wide))
+    return compose(to_pixel, wide, from_pixel).to(theta.dtype)
+
+
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """The height and width of an image: one number stands for both.
+
+    Args:
+        size: H and W, or one number for a square.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        ValueError: neither one nor two positive whole numbers.
+    """
+    sides = (size, size) if isinstance(size, (int, torch.SymInt)) else tuple(size)
+    if len(sides) != 2 or any(isinstance(n, float) or n < 1 for n in sides):
+        raise ValueError(
+            f"expected a size (H, W) of positive whole numbers, or one such number for "
+            f"a square, but got {size!r}"
+        )
+    return sides
 
 
 def pixel_centres(
@@ -280,31 +444,29 @@ def affine_grid(
 
     Args:
         theta: target to source, normalised (x, y). Shape (N, 2, 3), or (1, 2, 3) for
-            one transform that serves the whole batch.
+            one transform that serves the whole batch. Half precision (float16,
+            bfloat16) is too coarse for places: the grid is computed in float32.
         size: (N, C, H, W) of the output image.
         align_corners: if True, -1 and 1 are the centres of the corner pixels; if
             False (the book's choice), the outer edges of the image.
 
     Returns:
-        grid, shape (N, H, W, 2), the last axis (x, y). Gradients flow to theta. One
-        theta for a whole batch gives one grid in memory, which all images share:
-        clone it before you change a part of it in place.
+        grid, shape (N, H, W, 2), the last axis (x, y); dtype of theta, but float32 for
+        half precision. Gradients flow to theta. One theta for a whole batch gives one
+        grid in memory, which all images share: clone it before you change a part of
+        it in place.
 
     Raises:
         ValueError: theta is not a floating (N, 2, 3), size is not (N, C, H, W) of
             positive integers, or theta holds neither one transform nor N.
 
-    Paper: equation (1). Built in chapter 1. Same results as
+    Paper: equation (1). Built in chapter 1, without half precision. Same results as
     ``torch.nn.functional.affine_grid`` in two dimensions, which wants N transforms.
     """
     _check_theta(theta)
-    if len(size) != 4 or min(size[1:]) < 1:
-        raise ValueError(
-            f"expected size (N, C, H, W) with positive C, H, W, got {tuple(size)}"
-        )
+    _check_output(theta, size)
     n, _, height, width = size
-    if len(theta) not in (1, n):
-        raise ValueError(f"theta holds {len(theta)} transforms, but size asks for {n}")
+    theta = theta.to(at_least_float32(theta.dtype))
     x = pixel_centres(width, align_corners, theta.dtype).to(theta.device)
     y = pixel_centres(height, align_corners, theta.dtype).to(theta.device)
     first, second, shift = theta[..., None, None].unbind(2)
@@ -313,12 +475,60 @@ def affine_grid(
 
 
 def _check_theta(theta: Tensor) -> None:
+    if not isinstance(theta, Tensor):
+        raise TypeError(
+            f"expected theta to be a tensor of shape (N, 2, 3), but got a "
+            f"{type(theta).__name__}; torch.as_tensor makes one of an array or a list"
+        )
     if not theta.is_floating_point():
         raise ValueError(
             f"Expected theta to have floating point type, but got {theta.dtype}"
         )
     if theta.dim() != 3 or theta.shape[1:] != (2, 3):
+        hint = "; theta[None] makes a batch of it" if theta.shape == (2, 3) else ""
         raise ValueError(
             "Expected a batch of 2D affine matrices of shape Nx2x3, "
-            f"but got {tuple(theta.shape)}"
+            f"but got {tuple(theta.shape)}{hint}"
+        )
+
+
+def _check_output(theta: Tensor, size: Sequence[int]) -> None:
+    if len(size) != 4 or any(isinstance(n, float) or n < 1 for n in size[1:]):
+        raise ValueError(
+            "expected size (N, C, H, W) of the output, with positive whole numbers "
+            f"C, H, W, but got {tuple(size)}"
+        )
+    if theta.shape[0] != 1 and theta.shape[0] != size[0]:
+        raise ValueError(
+            f"theta holds {theta.shape[0]} transforms, but size asks for {size[0]}"
+        )
+
+
+def _check_chain(thetas: Sequence[Tensor]) -> None:
+    if not thetas:
+        raise ValueError("compose expected at least one theta of shape (N, 2, 3)")
+    for theta in thetas:
+        _check_theta(theta)
+    lengths = {theta.shape[0] for theta in thetas} - {1}
+    if len(lengths) > 1:
+        raise ValueError(f"compose expected batches of one N, got {sorted(lengths)}")
+    kinds = [f"{theta.dtype} on {theta.device}" for theta in thetas]
+    if len(set(kinds)) > 1:
+        raise ValueError(
+            f"compose expected thetas of one dtype on one device, got {kinds}; "
+            "theta.to(other) makes them alike"
+        )
+
+
+def _check_invertible(theta: Tensor) -> None:
+    linear = theta[:, :, :2].to(at_least_float32(theta.dtype))
+    tiny = torch.finfo(linear.dtype).tiny
+    rows = linear / linear.abs().amax(2, keepdim=True).clamp(min=tiny)
+    main, cross = rows[:, 0, 0] * rows[:, 1, 1], rows[:, 0, 1] * rows[:, 1, 0]
+    rounding = 2 * torch.finfo(theta.dtype).eps * (main.abs() + cross.abs())
+    which = samples_where((main - cross).abs() <= rounding)
+    if which:
+        raise ValueError(
+            "theta has no inverse: it squashes the plane onto a line or a point in "
+            f"sample(s) {which}"
         )

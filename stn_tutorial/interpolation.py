@@ -4,13 +4,20 @@
 Each output value is a short sum over neighbouring pixels, and a kernel weighs them.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stn_tutorial.affine import affine_grid
+from stn_tutorial.affine import (
+    affine_grid,
+    at_least_float32,
+    pair,
+    samples_where,
+    without_autocast,
+)
 
 PADDINGS = ("zeros", "border", "reflection")
 
@@ -23,7 +30,8 @@ def integer_kernel(distance: Tensor) -> Tensor:
 
     Used in chapter 2.
     """
-    return (torch.floor(distance + 0.5) == 0).to(distance.dtype)
+    chosen = (torch.floor(distance + 0.5) == 0).to(distance.dtype)
+    return torch.where(distance.isnan(), distance, chosen)
 
 
 def bilinear_kernel(distance: Tensor) -> Tensor:
@@ -38,8 +46,8 @@ def bilinear_kernel(distance: Tensor) -> Tensor:
     Built in chapter 2, as ``tent``.
     """
     slope = torch.where(distance < 0, 1.0, -1.0).to(distance.dtype)
-    inside = (distance >= -1) & (distance < 1)
-    return torch.where(inside, 1 + slope * distance, 0)
+    outside = (distance < -1) | (distance >= 1)
+    return torch.where(outside, 0, 1 + slope * distance)
 
 
 def bicubic_kernel(distance: Tensor) -> Tensor:
@@ -56,7 +64,7 @@ def bicubic_kernel(distance: Tensor) -> Tensor:
     a, d = -0.75, distance.abs()
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+    return torch.where(d >= 2, 0, torch.where(d > 1, far, near))
 
 
 def sample_with_loops(
@@ -229,6 +237,7 @@ def look_up(input: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return values.masked_fill_(~inside[:, None], 0)
 
 
+@without_autocast
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -239,9 +248,11 @@ def grid_sample(
     """Read ``input`` at the places that ``grid`` names.
 
     Args:
-        input: images, shape (N, C, H, W).
+        input: images, shape (N, C, H, W). Whole numbers and booleans (the labels of a
+            mask) in the modes "nearest" and "integer" only.
         grid: shape (N, h, w, 2), normalised (x, y) in the input; values beyond
-            -1 and 1 lie outside the image. NaN and infinity count as far outside.
+            -1 and 1 lie outside the image, as does infinity. It needs at least as many
+            digits as the input; places and sums are computed in float32 at least.
         mode: ``"nearest"`` (halves to even, as PyTorch), ``"integer"`` (the paper's
             floor(x + 0.5)), ``"bilinear"`` or ``"bicubic"``.
         padding_mode: what stands outside: ``"zeros"``, ``"border"`` (the nearest
@@ -251,40 +262,46 @@ def grid_sample(
 
     Returns:
         shape (N, C, h, w), dtype of the input. Differentiable in input and grid;
-        at whole pixels the gradient is the one from the right (and from below).
+        at whole pixels the gradient is the one from the right (and from below). NaN
+        where the grid is NaN, and where it reads a pixel that is NaN.
 
     Raises:
-        ValueError: a shape, dtype, device or option is wrong.
+        ValueError: a shape, dtype, device or option is wrong, or a grid for an input
+            of whole numbers, which know no NaN, is NaN.
 
     Paper: section 3.3, equation (3). Built in chapter 2, as ``sample``, without the
     options. Same results as ``torch.nn.functional.grid_sample`` in two dimensions.
     """
     _check(input, grid, mode, padding_mode)
     height, width = input.shape[2:]
+    grid = grid.to(at_least_float32(grid.dtype))
     far = 2 / torch.finfo(grid.dtype).eps - 4  # beyond, x and x + 1 are one number
-    x = unnormalise(grid[..., 0], width, align_corners)
-    y = unnormalise(grid[..., 1], height, align_corners)
-    x, y = (p.nan_to_num(-far).clamp(-far, far) for p in (x, y))
+    x = unnormalise(grid[..., 0], width, align_corners).clamp(-far, far)
+    y = unnormalise(grid[..., 1], height, align_corners).clamp(-far, far)
     # A bicubic sum pads each of its neighbours, the other modes pad the position.
     first, then = padding_mode, "zeros"
     if mode == "bicubic":
         first, then = then, first
     x = pad(x, width, first, align_corners)
     y = pad(y, height, first, align_corners)
-    kernel, output = KERNELS[mode], input.new_zeros(())
+    kernel, output = KERNELS[mode], grid.new_zeros(())
     for m in neighbours(x, mode):
         column = pad(m, width, then, align_corners)
         for n in neighbours(y, mode):
             row = pad(n, height, then, align_corners)
+            values = look_up(input, column, row)  # (N, C, h, w)
+            if not input.is_floating_point():  # one neighbour, copied as it is
+                return values
             weight = (kernel(x - m) * kernel(y - n))[:, None]
-            output = torch.addcmul(output, weight, look_up(input, column, row))
-    return output
+            output = torch.addcmul(output, weight, values)
+    return output.to(input.dtype)
 
 
+@without_autocast
 def warp(
     input: Tensor,
     theta: Tensor,
-    size: Sequence[int] | None = None,
+    size: int | Sequence[int] | None = None,
     mode: str = "bilinear",
     padding_mode: str = "zeros",
     align_corners: bool = False,
@@ -292,15 +309,19 @@ def warp(
     """Resample images through affine transforms: a grid, then the sampler.
 
     Args:
-        input: images, shape (N, C, H, W).
-        theta: shape (N, 2, 3) or (1, 2, 3), target to source, normalised.
-        size: (h, w) of the output; the input's own if not given.
+        input: images, shape (N, C, H, W), or (1, C, H, W) for one image that N
+            transforms read; masks too, as in :func:`grid_sample`.
+        theta: shape (N, 2, 3), or (1, 2, 3) for one transform that serves all images;
+            target to source, normalised. All its digits count, also for an image of
+            half precision.
+        size: (h, w) of the output, or one number for a square; the input's own if not
+            given.
         mode: as in :func:`grid_sample`.
         padding_mode: as in :func:`grid_sample`.
         align_corners: as in :func:`grid_sample`.
 
     Returns:
-        shape (N, C, h, w).
+        shape (N, C, h, w), dtype of the input.
 
     Raises:
         ValueError: a shape, dtype or option is wrong.
@@ -308,12 +329,16 @@ def warp(
     Built in chapter 2, without the sampler's options.
     """
     _check_images(input)
-    n, c, *in_size = input.shape
-    grid = affine_grid(theta.to(input), (n, c, *(size or in_size)), align_corners)
+    height, width = input.shape[2:] if size is None else pair(size)
+    n = theta.shape[0] if input.shape[0] == 1 else input.shape[0]
+    input = input.expand(n, -1, -1, -1)
+    digits = input.dtype if input.is_floating_point() else theta.dtype
+    theta = theta.to(input.device, torch.promote_types(theta.dtype, digits))
+    grid = affine_grid(theta, (n, 1, height, width), align_corners)
     return grid_sample(input, grid, mode, padding_mode, align_corners)
 
 
-def blur(input: Tensor, sigma: int) -> Tensor:
+def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """Gaussian low-pass filter: spread each pixel over its surroundings.
 
     Blur before you shrink, or a fine pattern comes back as a false coarse one; blur
@@ -321,30 +346,41 @@ def blur(input: Tensor, sigma: int) -> Tensor:
 
     Args:
         input: images, shape (N, C, H, W).
-        sigma: width of the bell curve, in pixels, at least 1; it is cut off at
-            4 sigma.
+        sigma: width of the bell curve, in pixels, which is cut off at 4 sigma; or one
+            down and one across, in the order of (H, W). 0 leaves an axis as it is.
 
     Returns:
         shape (N, C, H, W).
 
     Raises:
-        ValueError: a shape or dtype is wrong, or sigma is below 1.
+        ValueError: a shape or dtype is wrong, or sigma is negative or not finite.
 
-    Built in chapter 2, without other dtypes and devices.
+    Built in chapter 2, for one whole ``sigma`` and without other dtypes and devices.
     """
     _check_images(input)
-    if sigma < 1:
-        raise ValueError(f"expected sigma of at least 1 pixel, but got {sigma}")
-    x = torch.linspace(-4, 4, 8 * sigma + 1, dtype=input.dtype, device=input.device)
-    weights = (x**2 / -2).softmax(dim=0)
+    _check_floating(input)
+    sigmas = (sigma, sigma) if isinstance(sigma, (int, float)) else tuple(sigma)
+    if len(sigmas) != 2 or not all(0 <= s < math.inf for s in sigmas):
+        raise ValueError(
+            "expected sigma in pixels, 0 or more, or one down and one across, "
+            f"but got {sigma!r}"
+        )
+    down, across = (_bell(s).to(input) for s in sigmas)
+    right, below = across.shape[0] // 2, down.shape[0] // 2
     planes = input.flatten(0, 1)[:, None]  # (N * C, 1, H, W)
-    padded = F.pad(planes, [4 * sigma] * 4, mode="replicate")
-    across = F.conv2d(padded, weights.view(1, 1, 1, -1))
-    down = F.conv2d(across, weights.view(1, 1, -1, 1))
-    return down.view_as(input)
+    padded = F.pad(planes, [right, right, below, below], mode="replicate")
+    blurred = F.conv2d(padded, across.view(1, 1, 1, -1))
+    return F.conv2d(blurred, down.view(1, 1, -1, 1)).view_as(input)
 
 
-def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
+def _bell(sigma: float) -> Tensor:
+    """The weights of a Gaussian, from 4 sigma left of its middle to 4 sigma right."""
+    reach = int(4 * sigma + 0.5)
+    x = torch.arange(-reach, reach + 1, dtype=torch.float64) / (sigma or 1)
+    return (x**2 / -2).softmax(dim=0)
+
+
+def _check_options(mode: str, padding_mode: str) -> None:
     if mode not in KERNELS:
         raise ValueError(
             f"expected mode to be one of {list(KERNELS)}, but got: '{mode}'"
@@ -354,37 +390,79 @@ def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
             f"expected padding_mode to be one of {list(PADDINGS)}, "
             f"but got: '{padding_mode}'"
         )
+
+
+def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
+    _check_options(mode, padding_mode)
     _check_images(input)
-    if grid.dim() != 4 or grid.shape[-1] != 2:
+    if not isinstance(grid, Tensor) or grid.dim() != 4 or grid.shape[-1] != 2:
         raise ValueError(
             "expected grid to have size 2 in last dimension, shape (N, h, w, 2), "
-            f"but got {tuple(grid.shape)}"
+            f"but got {_kind(grid)}"
         )
-    if len(input) != len(grid):
+    if input.shape[0] != grid.shape[0]:
         raise ValueError(
             "expected grid and input to have same batch size, "
             f"but got input {tuple(input.shape)} and grid {tuple(grid.shape)}"
-        )
-    if input.dtype != grid.dtype:
-        raise ValueError(
-            "expected input and grid of the same type, "
-            f"but got {input.dtype} and {grid.dtype}"
         )
     if input.device != grid.device:
         raise ValueError(
             "expected input and grid on the same device, "
             f"but got {input.device} and {grid.device}"
         )
+    if not grid.is_floating_point():
+        raise ValueError(f"expected a grid of floating point type, got {grid.dtype}")
+    if mode in ("nearest", "integer") and not input.is_floating_point():
+        _check_copied(input, grid)
+        return
+    _check_floating(input)
+    if torch.finfo(grid.dtype).bits < torch.finfo(input.dtype).bits:
+        raise ValueError(
+            "expected input and grid of the same type, or a grid with more digits, "
+            f"but got {input.dtype} and {grid.dtype}"
+        )
 
 
 def _check_images(input: Tensor) -> None:
-    if input.dim() != 4 or min(input.shape[2:]) < 1:
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            "expected input to be a tensor of shape (N, C, H, W), but got "
+            f"{_kind(input)}; torch.as_tensor makes one of an array"
+        )
+    if input.dim() != 4:
+        raise ValueError(
+            "expected input of shape (N, C, H, W), with a batch axis and a channel "
+            f"axis, but got {_kind(input)}"
+        )
+    if 0 in input.shape[2:]:
         raise ValueError(
             "expected input to have non-empty spatial dimensions, "
             f"shape (N, C, H, W), but got {tuple(input.shape)}"
         )
+
+
+def _check_floating(input: Tensor) -> None:
     if not input.is_floating_point():
         raise ValueError(
-            "expected input of floating point type, in [0, 1] for an image, "
+            "expected input of floating point type, in [0, 1] for an image "
+            '(of bytes: image / 255), or mode="nearest" for a mask of labels, '
             f"but got {input.dtype}"
         )
+
+
+def _check_copied(input: Tensor, grid: Tensor) -> None:
+    """Whole numbers are copied; complex ones are not, and none of them knows NaN."""
+    if input.is_complex():
+        raise ValueError(f"expected input of a real type, but got {input.dtype}")
+    which = samples_where(grid.isnan().flatten(1).any(1))
+    if which:
+        raise ValueError(
+            f"expected a grid of numbers, but in sample(s) {which} it is NaN, which an "
+            f"output of {input.dtype} cannot say"
+        )
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)}"
+    return f"a {type(value).__module__}.{type(value).__name__}"
