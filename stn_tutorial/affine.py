@@ -27,7 +27,8 @@ def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         given = (*args, *kwargs.values())
         device = next((e.device.type for e in given if isinstance(e, Tensor)), "cpu")
-        if not torch.is_autocast_enabled(device):
+        known = torch.amp.is_autocast_available(device)
+        if not (known and torch.is_autocast_enabled(device)):
             return function(*args, **kwargs)
         with torch.autocast(device, enabled=False):
             return function(*args, **kwargs)
@@ -414,7 +415,7 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
     Raises:
         ValueError: neither one nor two positive whole numbers.
     """
-    sides = (size, size) if isinstance(size, (int, torch.SymInt)) else tuple(size)
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(sides) != 2 or any(isinstance(n, float) or n < 1 for n in sides):
         raise ValueError(
             f"expected a size (H, W) of positive whole numbers, or one such number for "

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_tutorial.affine import (
+    _check_theta,
     affine_grid,
     at_least_float32,
     pair,
@@ -284,16 +285,16 @@ def grid_sample(
         first, then = then, first
     x = pad(x, width, first, align_corners)
     y = pad(y, height, first, align_corners)
+    if not input.is_floating_point():  # a mask: its one neighbour, copied as it is
+        (column,), (row,) = neighbours(x, mode), neighbours(y, mode)
+        return look_up(input, column, row)
     kernel, output = KERNELS[mode], grid.new_zeros(())
     for m in neighbours(x, mode):
         column = pad(m, width, then, align_corners)
         for n in neighbours(y, mode):
             row = pad(n, height, then, align_corners)
-            values = look_up(input, column, row)  # (N, C, h, w)
-            if not input.is_floating_point():  # one neighbour, copied as it is
-                return values
             weight = (kernel(x - m) * kernel(y - n))[:, None]
-            output = torch.addcmul(output, weight, values)
+            output = torch.addcmul(output, weight, look_up(input, column, row))
     return output.to(input.dtype)
 
 
@@ -329,6 +330,7 @@ def warp(
     Built in chapter 2, without the sampler's options.
     """
     _check_images(input)
+    _check_theta(theta)
     height, width = input.shape[2:] if size is None else pair(size)
     n = theta.shape[0] if input.shape[0] == 1 else input.shape[0]
     input = input.expand(n, -1, -1, -1)

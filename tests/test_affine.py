@@ -1,5 +1,8 @@
 """Affine transforms: known values, the laws they obey, and PyTorch as the judge."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,6 +143,112 @@ def test_invert_undoes(theta):
 def test_invert_treats_each_sample():
     both = torch.cat([scaling(2), translation(0.5, -1)])
     assert_close(invert(both), torch.cat([scaling(0.5), translation(-0.5, 1)]))
+
+
+NEARLY_FLAT = {
+    "rounding alone makes a determinant": [[0.1, 0.2, 0], [0.3, 0.6, 0]],
+    "two columns alike": [[0.1, 0.1, 0], [0.7, 0.7, 0]],
+    "all zero": [[0.0, 0, 0.5], [0, 0, 0]],
+}
+FAR_FROM_FLAT = {
+    "tiny": [[1e-30, 0, 0], [0, 1e-30, 0]],
+    "a wide strip": [[1e-20, 0, 0.25], [0, 1e20, 1]],
+    "a strong shear": [[1, 1000, 0], [0, 1, 0]],
+    "nearly alike columns": [[1, 0.999, 0], [0.999, 1, 0]],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("entries", NEARLY_FLAT.values(), ids=NEARLY_FLAT)
+def test_invert_refuses_what_only_rounding_keeps_from_being_flat(entries, dtype):
+    theta = torch.cat([identity(), torch.tensor([entries])]).to(dtype)
+    with pytest.raises(ValueError, match=r"in sample\(s\) \[1\]"):
+        invert(theta)
+
+
+@pytest.mark.parametrize("entries", FAR_FROM_FLAT.values(), ids=FAR_FROM_FLAT)
+def test_invert_takes_any_scale(entries):
+    theta = torch.tensor([entries], dtype=torch.float32)
+    by_numpy = np.linalg.inv(homogeneous(theta.double()).numpy())[:, :2]
+    assert_close(invert(theta).double(), torch.tensor(by_numpy), rtol=1e-3, atol=1e-30)
+
+
+def test_invert_keeps_nan():
+    theta = torch.cat([identity(), identity() * float("nan")])
+    assert invert(theta).isnan().flatten(1).all(1).tolist() == [False, True]
+
+
+IN_PIXELS = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
+CALLS = {
+    "invert": invert,
+    "pixel_to_normalised": lambda m: pixel_to_normalised(m, (30, 45), (7, 9)),
+    "normalised_to_pixel": lambda m: normalised_to_pixel(m, (30, 45), (7, 9)),
+    "compose": lambda m: compose(m, m, m),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_one_by_one_under_vmap_and_in_one_graph(call):
+    together = call(IN_PIXELS)
+    alone = torch.func.vmap(lambda m: call(m[None])[0])(IN_PIXELS)
+    assert_close(alone, together)
+    compiled = torch.compile(call, fullgraph=True, backend="eager")
+    assert_close(compiled(IN_PIXELS), together)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(call, dtype):
+    coarse = IN_PIXELS.to(dtype)
+    exact = call(coarse.double()).to(dtype)
+    rounding = torch.finfo(dtype).eps
+    assert_close(call(coarse), exact, rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_autocast_does_not_coarsen(call):
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = call(IN_PIXELS)
+    assert torch.equal(inside, call(IN_PIXELS))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **kind: affine(1.0, 0.1, 0.2, 0.3, 1.0, 0.4, **kind),
+        lambda **kind: identity(2, **kind),
+        lambda **kind: translation(0.1, 0.2, **kind),
+        lambda **kind: scaling(0.1, **kind),
+        lambda **kind: rotation(33, **kind),
+        lambda **kind: shear(0.1, **kind),
+    ],
+)
+def test_builders_take_a_dtype_and_a_device(make):
+    """In float64 all digits are there: none was lost in float32 on the way."""
+    wide = make(dtype=torch.float64)
+    assert wide.dtype == torch.float64
+    assert (wide - make().double()).abs().max() < 1e-7
+    assert make(device="meta").device.type == "meta"
+
+
+def test_float64_keeps_the_digits_of_an_angle():
+    cos = rotation(33, dtype=torch.float64)[0, 0, 0].item()
+    assert cos == pytest.approx(math.cos(math.radians(33)), abs=1e-15)
+
+
+def test_the_widest_entry_decides():
+    theta = affine(torch.tensor(1.0), 0, torch.tensor(1 / 3).double(), 0, 1, 0)
+    assert theta.dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_grid_of_half_precision_is_that_of_float32(dtype):
+    theta = (rotation(30) * 0.9).to(dtype)
+    size = (1, 1, 512, 512)
+    grid = affine_grid(theta, size)
+    exact = F.affine_grid(theta.double(), size, align_corners=False)
+    assert grid.dtype == torch.float32
+    assert 256 * (grid - exact).abs().max() < 1e-3  # in pixels
 
 
 def test_gradients_pass_through_compose_and_invert():
@@ -310,6 +419,30 @@ BAD = {
         lambda: affine_grid(identity(), (1, 4, 4)),
         r"expected size \(N, C, H, W\).*got \(1, 4, 4\)",
     ),
+    "size that is not whole": (
+        lambda: affine_grid(identity(), (1, 1, 4, 4.5)),
+        r"whole numbers C, H, W, but got \(1, 1, 4, 4.5\)",
+    ),
+    "image of half a pixel": (
+        lambda: normalised_to_pixel_matrix((4, 4.5), False),
+        r"whole .* got \(4, 4.5\)",
+    ),
+    "compose without a batch": (
+        lambda: compose(identity(), identity()[0]),
+        r"Nx2x3, but got \(2, 3\); theta\[None\] makes a batch",
+    ),
+    "compose two dtypes": (
+        lambda: compose(identity(), identity().double()),
+        r"one dtype on one device, got \['torch.float32 on cpu', 'torch.float64",
+    ),
+    "complex entry": (
+        lambda: affine(torch.tensor(1j), 0, 0, 0, 1, 0),
+        "expected real floating point numbers, got torch.complex64",
+    ),
+    "whole-number dtype": (
+        lambda: identity(dtype=torch.int64),
+        "expected real floating point numbers, got torch.int64",
+    ),
     "size of zero rows": (
         lambda: affine_grid(identity(), (1, 1, 0, 4)),
         r"positive.*got \(1, 1, 0, 4\)",
@@ -334,15 +467,15 @@ BAD = {
     ),
     "invert a flat transform": (
         lambda: invert(torch.cat([identity(), scaling(1, 0)])),
-        r"no inverse: determinant 0 in sample\(s\) \[1\]",
+        r"no inverse: it squashes the plane .* sample\(s\) \[1\]",
     ),
     "image of no rows": (
         lambda: normalised_to_pixel_matrix((0, 4), False),
-        r"expected size \(H, W\) of positive integers, got \(0, 4\)",
+        r"expected a size \(H, W\) of positive whole .* got \(0, 4\)",
     ),
     "image of three sides": (
         lambda: pixel_to_normalised(identity(), (4, 4), (1, 4, 4)),
-        r"expected size \(H, W\) of positive integers, got \(1, 4, 4\)",
+        r"expected a size \(H, W\) of positive whole .* got \(1, 4, 4\)",
     ),
     "corners of one pixel": (
         lambda: normalised_to_pixel(identity(), (4, 4), (1, 4), align_corners=True),

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import ndimage
 from torch.profiler import ProfilerActivity, profile
 from torch.testing import assert_close
@@ -477,22 +478,42 @@ FAR = [1e5, 1e8, 1e30, 3e38]
 @all_modes
 @all_paddings
 @both_alignments
-def test_nan_and_infinity_in_the_grid(mode, padding_mode, align_corners):
-    bad = [float("nan"), float("inf"), -float("inf"), 0.0]
-    grid = torch.cartesian_prod(torch.tensor(bad), torch.tensor(bad)).view(1, 4, 4, 2)
+def test_infinity_in_the_grid_is_outside(mode, padding_mode, align_corners):
+    bad = [float("inf"), -float("inf"), 0.0]
+    grid = torch.cartesian_prod(torch.tensor(bad), torch.tensor(bad)).view(1, 3, 3, 2)
     output, slope, still = values_and_gradients(
         lambda i, g: grid_sample(i, g, mode, padding_mode, align_corners),
         torch.zeros(1, 1, 3, 3),
         grid,
-        torch.ones(1, 1, 4, 4),
+        torch.ones(1, 1, 3, 3),
     )
-    assert torch.equal(output, torch.zeros(1, 1, 4, 4))
+    assert torch.equal(output, torch.zeros(1, 1, 3, 3))
     assert slope.isfinite().all()
     assert torch.equal(still, torch.zeros_like(grid))
     if padding_mode == "zeros":
         image = torch.ones(1, 1, 3, 3)
         output = grid_sample(image, grid, mode, "zeros", align_corners)
-        assert output.flatten().tolist() == pytest.approx([0] * 15 + [1])
+        assert output.flatten().tolist() == pytest.approx([0] * 8 + [1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@all_modes
+@all_paddings
+@both_alignments
+def test_a_nan_place_gives_nan(dtype, mode, padding_mode, align_corners):
+    image = torch.ones(1, 2, 3, 3, dtype=dtype)
+    grid = torch.zeros(1, 2, 2, 2, dtype=dtype)
+    grid[0, 0, 0, 0] = grid[0, 1, 1, 1] = float("nan")
+    output = grid_sample(image, grid, mode, padding_mode, align_corners)
+    assert output.isnan().tolist() == [[[[True, False], [False, True]]] * 2]
+
+
+@all_modes
+@all_paddings
+def test_a_nan_theta_gives_nan(mode, padding_mode):
+    theta = torch.cat([identity(), float("nan") * identity()])
+    output = warp(torch.ones(1, 1, 3, 3), theta, None, mode, padding_mode)
+    assert output.isnan().flatten(1).float().mean(1).tolist() == [0, 1]
 
 
 @all_modes
@@ -527,6 +548,86 @@ def test_a_nan_pixel_stays_where_it_is(mode, padding_mode, align_corners):
     expected = F.grid_sample(image, grid, mode, padding_mode, align_corners)
     assert 0 < output.isnan().sum() < 400
     assert_close(output, expected, equal_nan=True)
+
+
+# Half precision ----------------------------------------------------------------
+
+half_types = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+
+
+@half_types
+@pytorch_modes
+@both_alignments
+def test_pytorchs_own_cases_for_half_precision(dtype, mode, align_corners):
+    """The shapes and tolerances of PyTorch's tests, which compare with float64."""
+    gen = torch.Generator().manual_seed(0)
+    image = torch.randn(32, 64, 16, 16, generator=gen).to(dtype)
+    grid = (torch.rand(32, 8, 8, 2, generator=gen) * 2 - 1).to(dtype)
+    options = {"mode": mode, "padding_mode": "zeros", "align_corners": align_corners}
+    exact = F.grid_sample(image.double(), grid.double(), **options)
+    assert_close(grid_sample(image, grid, **options), exact.to(dtype))
+
+
+@half_types
+@pytorch_modes
+@all_paddings
+def test_a_half_precision_image_is_read_at_float32_places(dtype, mode, padding_mode):
+    """Values are PyTorch's in float32, rounded; so are the gradients."""
+    gen = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, 500, 7, generator=gen).to(dtype).requires_grad_()
+    theta = (rotation(20) * 0.9).repeat(2, 1, 1).requires_grad_()
+    output = warp(image, theta, (400, 9), mode, padding_mode)
+    grid = F.affine_grid(theta, (2, 3, 400, 9), align_corners=False)
+    options = {"mode": mode, "padding_mode": padding_mode, "align_corners": False}
+    expected = F.grid_sample(image.float(), grid, **options)
+    digits = torch.finfo(dtype).eps
+    assert_close(output, expected.to(dtype), rtol=digits, atol=1e-4)
+    ours = torch.autograd.grad(output.float().square().sum(), (image, theta))
+    theirs = torch.autograd.grad(expected.square().sum(), (image, theta))
+    assert [slope.dtype for slope in ours] == [dtype, torch.float32]
+    assert_close(ours, theirs, rtol=4 * digits, atol=4 * digits * theirs[1].abs().max())
+
+
+@half_types
+def test_the_identity_of_a_wide_half_precision_image_is_exact(dtype):
+    """Each column holds its own number, or the nearest that the type has."""
+    image = torch.arange(3000.0).expand(1, 1, 2, 3000).to(dtype)
+    assert torch.equal(warp(image, identity(dtype=dtype)), image)
+    assert torch.equal(warp(image, identity()), image)
+
+
+def test_a_grid_with_more_digits_than_the_image_keeps_them():
+    """One step of float64 beside a pixel: in float32 it would be the pixel itself."""
+    image = torch.tensor([[[[0.0, 1e12]]]])
+    grid = torch.tensor([[[[-0.5 + 1e-12, 0.0]]]], dtype=torch.float64)
+    assert grid_sample(image, grid).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_autocast_changes_no_place():
+    image = torch.rand(1, 1, 40, 500, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = warp(image, rotation(30))
+    assert torch.equal(inside, warp(image, rotation(30)))
+
+
+# Masks -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+@pytest.mark.parametrize("mode", ["nearest", "integer"])
+@all_paddings
+def test_a_mask_is_copied(dtype, mode, padding_mode):
+    gen = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 2, (2, 3, 9, 8), generator=gen).to(dtype)
+    output = warp(labels, rotation(30), (7, 6), mode, padding_mode)
+    assert output.dtype == dtype
+    as_floats = warp(labels.float(), rotation(30), (7, 6), mode, padding_mode)
+    assert torch.equal(output.float(), as_floats)
+
+
+def test_a_mask_keeps_numbers_that_floats_do_not_know():
+    labels = torch.tensor([[[[2**40 + 1, 2**62 + 1]]]])
+    assert torch.equal(warp(labels, identity(), mode="nearest"), labels)
 
 
 # Kernels and the plain loops ---------------------------------------------------
@@ -720,7 +821,7 @@ BAD = {
     ),
     "image without a batch": (
         (IMAGE[0], GRID),
-        r"expected input .*\(N, C, H, W\), but got \(1, 4, 5\)",
+        r"expected input .* batch axis and a channel axis, but got shape \(1, 4, 5\)",
     ),
     "image without rows": (
         (IMAGE[:, :, :0], GRID),
@@ -732,19 +833,35 @@ BAD = {
     ),
     "grid without a batch": (
         (IMAGE, GRID[0]),
-        r"expected grid .*\(N, h, w, 2\), but got \(3, 3, 2\)",
+        r"expected grid .*\(N, h, w, 2\), but got shape \(3, 3, 2\)",
     ),
     "grid of three numbers": (
         (IMAGE, torch.zeros(2, 3, 3, 3)),
-        r"expected grid to have size 2 in last dimension.*got \(2, 3, 3, 3\)",
+        r"expected grid to have size 2 in last dimension.*got shape \(2, 3, 3, 3\)",
     ),
     "batch sizes": (
         (IMAGE, GRID[:1]),
         r"same batch size, but got input \(2, 1, 4, 5\) and grid \(1, 3, 3, 2\)",
     ),
-    "dtypes": (
-        (IMAGE, GRID.double()),
-        "same type, but got torch.float32 and torch.float64",
+    "image with a depth": (
+        (IMAGE[:, None], GRID),
+        r"expected input of shape \(N, C, H, W\).*got shape \(2, 1, 1, 4, 5\)",
+    ),
+    "grid with fewer digits": (
+        (IMAGE.double(), GRID),
+        "same type, .* more digits, but got torch.float64 and torch.float32",
+    ),
+    "whole-number grid": (
+        (IMAGE, GRID.long()),
+        "grid of floating point type, got torch.int64",
+    ),
+    "complex image": (
+        (IMAGE.cfloat(), GRID, "nearest"),
+        "expected input of a real type, but got torch.complex64",
+    ),
+    "mask read at NaN": (
+        (IMAGE.long(), torch.cat([GRID[:1], GRID[1:] * float("nan")]), "nearest"),
+        r"in sample\(s\) \[1\] it is NaN, which an output of torch.int64 cannot say",
     ),
     "devices": ((IMAGE, GRID.to("meta")), "same device, but got cpu and meta"),
 }
@@ -757,11 +874,14 @@ def test_bad_input_is_named(arguments, message):
 
 
 BAD_WARP = {
-    "image": ((IMAGE[0], identity()), r"expected input.*but got \(1, 4, 5\)"),
+    "image": ((IMAGE[0], identity()), r"expected input.*got shape \(1, 4, 5\)"),
     "theta as 3x3": ((IMAGE, torch.eye(3)[None]), r"Nx2x3, but got .*3, 3\)"),
     "theta in a row": ((IMAGE, torch.zeros(2, 6)), r"Nx2x3, but got \(2, 6\)"),
     "batch sizes": ((IMAGE, identity(3)), "3 transforms, but size asks for 2"),
-    "size": ((IMAGE, identity(), (4,)), r"expected size.*got \(2, 1, 4\)"),
+    "size": ((IMAGE, identity(), (4,)), r"expected a size \(H, W\).*got \(4,\)"),
+    "size as of an image": ((IMAGE, identity(), IMAGE.shape), r"size \(H, W\).*Size"),
+    "half a pixel": ((IMAGE, identity(), 4.5), "whole numbers.*got 4.5"),
+    "theta without a batch": ((IMAGE, identity()[0]), r"theta\[None\] makes a batch"),
     "mode": ((IMAGE, identity(), None, "linear"), "but got: 'linear'"),
     "padding": ((IMAGE, identity(), None, "bilinear", "wrap"), "but got: 'wrap'"),
 }
@@ -773,17 +893,42 @@ def test_bad_input_of_warp_is_named(arguments, message):
         warp(*arguments)
 
 
+def test_an_array_or_a_picture_is_no_tensor():
+    array = np.zeros((1, 1, 4, 5), dtype=np.float32)
+    for picture in (array, Image.fromarray(array[0, 0])):
+        with pytest.raises(TypeError, match="a tensor .*but got a (numpy|PIL)"):
+            warp(picture, identity())
+    with pytest.raises(TypeError, match="theta to be a tensor .*but got a ndarray"):
+        warp(IMAGE, np.zeros((1, 2, 3), dtype=np.float32))
+
+
+def test_one_image_serves_many_thetas():
+    gen = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 2, 5, 6, generator=gen).requires_grad_()
+    theta = torch.randn(3, 2, 3, generator=gen)
+    output = warp(image, theta)
+    assert torch.equal(output, warp(image.expand(3, -1, -1, -1), theta))
+    assert output.sum(0).shape == image.shape[1:]
+
+
+def test_one_number_is_a_square():
+    image = torch.rand(1, 1, 5, 6)
+    assert torch.equal(warp(image, identity(), 4), warp(image, identity(), (4, 4)))
+
+
 # Blur
 
 
-@pytest.mark.parametrize("sigma", [1, 2, 5])
+@pytest.mark.parametrize("sigma", [1, 2.0, 0.4, 5, (3, 1), (0, 2.5), (1.7, 0.3)])
 @pytest.mark.parametrize("shape", [(1, 1, 9, 9), (2, 3, 7, 30)])
 def test_blur_is_scipys_gaussian_filter(sigma, shape):
     images = torch.rand(shape, dtype=torch.float64)
-    scipy = ndimage.gaussian_filter(images, (0, 0, sigma, sigma), mode="nearest")
+    down, across = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    scipy = ndimage.gaussian_filter(images, (0, 0, down, across), mode="nearest")
     assert_close(blur(images, sigma), torch.from_numpy(scipy))
 
 
-def test_blur_refuses_a_width_below_one_pixel():
-    with pytest.raises(ValueError, match="sigma of at least 1 pixel, but got 0"):
-        blur(torch.rand(1, 1, 4, 4), 0)
+@pytest.mark.parametrize("sigma", [-1, float("nan"), float("inf"), (1, -2), (1, 2, 3)])
+def test_blur_refuses_what_is_no_width(sigma):
+    with pytest.raises(ValueError, match=r"expected sigma in pixels, 0 or more.*got"):
+        blur(torch.rand(1, 1, 4, 4), sigma)
