@@ -289,11 +289,15 @@ def grid_sample(
         (column,), (row,) = neighbours(x, mode), neighbours(y, mode)
         return look_up(input, column, row)
     kernel, output = KERNELS[mode], grid.new_zeros(())
+    rows = [
+        (pad(n, height, then, align_corners), kernel(y - n)[:, None])
+        for n in neighbours(y, mode)
+    ]
     for m in neighbours(x, mode):
         column = pad(m, width, then, align_corners)
-        for n in neighbours(y, mode):
-            row = pad(n, height, then, align_corners)
-            weight = (kernel(x - m) * kernel(y - n))[:, None]
+        along_x = kernel(x - m)[:, None]
+        for row, along_y in rows:
+            weight = along_x * along_y
             output = torch.addcmul(output, weight, look_up(input, column, row))
     return output.to(input.dtype)
 
