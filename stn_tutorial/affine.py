@@ -332,7 +332,7 @@ def normalised_to_pixel_matrix(
         ValueError: size is not two positive integers, or a side is one pixel
             long under ``align_corners=True`` (its -1 and 1 would be one point).
 
-    Built in chapter 1.
+    Built in chapter 1, without one number for a square.
     """
     height, width = pair(size)
     if align_corners and (height == 1 or width == 1):

@@ -289,16 +289,15 @@ def grid_sample(
         (column,), (row,) = neighbours(x, mode), neighbours(y, mode)
         return look_up(input, column, row)
     kernel, output = KERNELS[mode], grid.new_zeros(())
-    rows = [
-        (pad(n, height, then, align_corners), kernel(y - n)[:, None])
-        for n in neighbours(y, mode)
-    ]
+    along_y = [kernel(y - n)[:, None] for n in neighbours(y, mode)]
     for m in neighbours(x, mode):
-        column = pad(m, width, then, align_corners)
         along_x = kernel(x - m)[:, None]
-        for row, along_y in rows:
-            weight = along_x * along_y
-            output = torch.addcmul(output, weight, look_up(input, column, row))
+        column = pad(m, width, then, align_corners)
+        for n, share in zip(neighbours(y, mode), along_y, strict=True):
+            row = pad(n, height, then, align_corners)
+            output = torch.addcmul(
+                output, look_up(input, column, row), along_x * share
+            )
     return output.to(input.dtype)
 
 
@@ -361,7 +360,7 @@ def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
     Raises:
         ValueError: a shape or dtype is wrong, or sigma is negative or not finite.
 
-    Built in chapter 2, for one whole ``sigma`` and without other dtypes and devices.
+    Built in chapter 2, without other dtypes and devices, and for one whole ``sigma``.
     """
     _check_images(input)
     _check_floating(input)

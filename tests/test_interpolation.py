@@ -753,11 +753,11 @@ def memory_ratio(function, channels, padding_mode, align_corners, folder):
 @pytest.mark.parametrize("channels", [1, 3])
 @all_paddings
 @both_alignments
-def test_memory_stays_under_twelve_outputs(
+def test_memory_stays_under_fourteen_outputs(
     channels, padding_mode, align_corners, tmp_path
 ):
     ratio = memory_ratio(grid_sample, channels, padding_mode, align_corners, tmp_path)
-    assert 1 <= ratio < 12
+    assert 1 <= ratio < 14
 
 
 def test_memory_of_a_wasteful_sampler_is_seen(tmp_path):
@@ -766,7 +766,7 @@ def test_memory_of_a_wasteful_sampler_is_seen(tmp_path):
     grid = 1.5 * torch.rand(1, 5, 5, 2, generator=gen) - 0.75
     arguments = (input, grid, "bilinear", "zeros", False)
     assert_close(all_at_once(*arguments), grid_sample(*arguments))
-    assert memory_ratio(all_at_once, 1, "zeros", False, tmp_path) > 12
+    assert memory_ratio(all_at_once, 1, "zeros", False, tmp_path) > 14
 
 
 # warp, and bad input -----------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A docstring's "Built in chapter 2." says that a code cell of chapter 2 defines the same
 name, and that the two syntax trees are equal. What a chapter leaves out is set aside:
-hints, docstrings, comments, and checks of the input. "Built in chapter 2, as ``tent``"
+hints, docstrings, comments, checks of the input, and what keeps autocast out. "Built in chapter 2, as ``tent``"
 names the cell's function where it differs; "Built in chapter 4, without ``start``" says
 what the package's has on top, so the trees differ. "Used in chapter 5" says that the
 chapter's cells reach it.
@@ -103,8 +103,13 @@ class Bare(Plain):
     """Takes away docstrings, hints, and checks with the names that only they read."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        """Drop a function's checks, and what only they read."""
+        """Drop a function's checks, what only they read, and `without_autocast`."""
         super().visit_FunctionDef(node)
+        node.decorator_list = [
+            decorator
+            for decorator in node.decorator_list
+            if ast.unparse(decorator) != "without_autocast"
+        ]
         before = names_read(node.body)
         node.body = [statement for statement in node.body if not is_check(statement)]
         only_checked = before - names_read(node.body)
@@ -191,6 +196,7 @@ SPREAD_CHECK = "    bad = x < 0\n    if bad:\n        raise Error(n)\n"
         (FIRST, f"    _check(x)\n{FIRST}"),
         (FIRST, SPREAD_CHECK + FIRST),
         (LOOP, f"        if k:\n            raise Error\n{LOOP}"),
+        ("def f", "@without_autocast\ndef f"),
     ],
 )
 def test_hints_docstrings_and_checks_may_be_left_out(old: str, new: str) -> None:
@@ -207,6 +213,7 @@ def test_hints_docstrings_and_checks_may_be_left_out(old: str, new: str) -> None
         (FIRST, f"    if x:\n        return\n{FIRST}"),
         (FIRST, f"    z = x\n{FIRST}"),
         (FIRST, f"    clear(x)\n{FIRST}"),
+        ("def f", "@cache\ndef f"),
     ],
 )
 def test_nothing_else_may_be_left_out(old: str, new: str) -> None:
