@@ -14,7 +14,7 @@ import yaml
 from fingerprint import PACKAGE, ROOT, code_cells, fingerprint
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebooks import KERNEL, LANGUAGE, chapters, clean, is_fresh
+from notebooks import KERNEL, LANGUAGE, chapters, clean, closed, is_fresh
 from reading import headings, is_hidden, markdown, prose, section
 from syntax import defined_names
 
@@ -196,6 +196,10 @@ def check_metadata(notebook: NotebookNode) -> list[str]:
         faults.append("another kernel than python3")
     if notebook.metadata.get("language_info") != LANGUAGE:
         faults.append("language_info names a machine's version")
+    for cell in notebook.cells:
+        if cell.metadata.get("jupyter", {}) != closed(cell):
+            first_line = cell.source.partition("\n")[0]
+            faults.append(f"not closed in JupyterLab as on the site: {first_line}")
     return faults
 
 
@@ -415,6 +419,10 @@ BROKEN = [
         check_metadata,
         lambda notebook: notebook.metadata.language_info.update(version="3"),
     ),
+    (check_metadata, metadata(1, jupyter={})),
+    (check_metadata, metadata(5, jupyter={"source_hidden": True})),
+    (check_metadata, metadata(3, tags=["hide-input"])),
+    (check_metadata, metadata(3, jupyter={"source_hidden": True})),
     (check_markers, text(2, "Guess", "Guess <!--= 6 * 7 --><!--/-->")),
     (check_freshness, text(2, "Guess", "Guess <!--= 6 * 7 -->42<!--/-->")),
     (check_freshness, text(3, "plot()", "plot(2)")),

@@ -34,6 +34,11 @@ CHAPTERS = ROOT / "chapters"
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
 CELL_METADATA = ("tags", "mystnb")
+# How JupyterLab and its kin keep closed what the site does, by the tag for the site.
+CLOSED = {
+    "hide-cell": {"source_hidden": True, "outputs_hidden": True},
+    "hide-input": {"source_hidden": True},
+}
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 
 
@@ -86,8 +91,16 @@ def name_widgets(notebook: NotebookNode) -> None:
     notebook.update(nbformat.reads(text, as_version=4))
 
 
+def closed(cell: NotebookNode) -> dict[str, bool]:
+    """Say what of a cell JupyterLab keeps closed, as its metadata does."""
+    tags = cell.metadata.get("tags", [])
+    return next((CLOSED[tag] for tag in tags if tag in CLOSED), {})
+
+
 def clean(notebook: NotebookNode, mark: str) -> None:
     """Keep only the metadata that the book uses, so that diffs show real changes.
+
+    A cell that the site keeps closed is marked to be closed elsewhere too.
 
     Args:
         notebook: The notebook, changed in place.
@@ -107,6 +120,8 @@ def clean(notebook: NotebookNode, mark: str) -> None:
         kept = {
             key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata
         }
+        if closed(cell):
+            kept["jupyter"] = dict(closed(cell))
         cell.metadata = nbformat.from_dict(kept)
 
 
