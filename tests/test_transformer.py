@@ -3,10 +3,19 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
-from stn_tutorial.affine import affine_grid, identity, translation
+from stn_tutorial.affine import (
+    affine_grid,
+    compose,
+    identity,
+    invert,
+    rotation,
+    scaling,
+    translation,
+)
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 from stn_tutorial.warps import control_points, projective_grid, thin_plate_spline_grid
@@ -36,6 +45,13 @@ class Fixed(nn.Module):
 
     def forward(self, input):
         return self.theta.expand(len(input), *self.theta.shape[1:])
+
+
+def of_pytorch(images, theta, size, mode, padding_mode):
+    """What PyTorch's own two functions make of it."""
+    n, c = images.shape[:2]
+    grid = F.affine_grid(theta.expand(n, 2, 3), (n, c, *size), align_corners=False)
+    return F.grid_sample(images, grid, mode, padding_mode, align_corners=False)
 
 
 def random_images(*shape):
@@ -155,17 +171,21 @@ def test_grid_generator_and_sampler_are_asked():
         return grid
 
     def sampler(*given, **options):
-        assert given[0] is images
+        assert torch.equal(given[0], images)
         assert given[1] is grid
-        assert options == {"padding_mode": "border", "align_corners": False}
-        return "the output"
+        assert options == {
+            "mode": "nearest",
+            "padding_mode": "border",
+            "align_corners": False,
+        }
+        return images[:, :, :3, :4]
 
     images = random_images(2, 1, 5, 5)
     transformer = SpatialTransformer(
-        Fixed(theta), (3, 4), "border", grid_generator=grid_generator, sampler=sampler
+        Fixed(theta), (3, 4), "border", grid_generator, sampler, "nearest"
     )
     output, seen = transformer(images, return_theta=True)
-    assert output == "the output"
+    assert torch.equal(output, images[:, :, :3, :4])
     assert torch.equal(seen, theta.expand(2, 3))
 
 
@@ -178,19 +198,102 @@ def test_localisation_is_more_than_a_linear_map(kind):
     assert (theta[0] + theta[1] - theta[2] - theta[3]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 @pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
-@pytest.mark.parametrize("out_size", [None, (4, 4), (13, 6), (1, 1)])
-def test_is_grid_and_sampler_of_pytorch(out_size, padding_mode):
-    theta = torch.tensor([[[0.9, -0.6, 0.3], [0.4, 1.2, -0.2]]])
+@pytest.mark.parametrize("out_size", [None, (4, 4), 5, (13, 6), (1, 1)])
+def test_is_grid_and_sampler_of_pytorch(out_size, padding_mode, mode):
+    theta = torch.tensor([[[0.87, -0.61, 0.31], [0.43, 1.17, -0.23]]])
     images = random_images(3, 2, 7, 9)
-    output = SpatialTransformer(Fixed(theta), out_size, padding_mode)(images)
-    size = (3, 2, *(out_size or (7, 9)))
-    grid = F.affine_grid(theta.expand(3, 2, 3), size, align_corners=False)
-    expected = F.grid_sample(
-        images, grid, padding_mode=padding_mode, align_corners=False
-    )
+    transformer = SpatialTransformer(Fixed(theta), out_size, padding_mode, mode=mode)
+    output = transformer(images)
+    size = (3, 2, *{None: (7, 9), 5: (5, 5)}.get(out_size, out_size))
     assert output.shape == size
+    expected = of_pytorch(images, theta, size[2:], mode, padding_mode)
     assert_close(output, expected, atol=1e-5, rtol=0)
+
+
+every_sampler = pytest.mark.parametrize("sampler", [grid_sample, F.grid_sample])
+
+
+@every_sampler
+@pytest.mark.parametrize("shape", [(4, 3, 31, 50), (1, 3, 31, 50)])
+def test_theta_serves_a_second_tensor(sampler, shape):
+    """Found on small copies, applied to other images, or to one and the same."""
+    localisation = LocalisationNet((1, 8, 8))
+    nn.init.normal_(localisation.last.weight, std=0.5)
+    transformer = SpatialTransformer(localisation, (6, 5), "border", sampler=sampler)
+    small, photos = random_images(4, 1, 8, 8), random_images(*shape)
+    theta = transformer.localisation(small)
+    assert torch.equal(transformer.sample(small, theta), transformer(small))
+    assert transformer.sample(photos, theta).shape == (4, 3, 6, 5)
+    output = transformer.sample(photos, theta, out_size=20, mode="bicubic")
+    photos = photos.expand(4, -1, -1, -1)
+    expected = of_pytorch(photos, theta, (20, 20), "bicubic", "border")
+    assert_close(output, expected, atol=1e-5, rtol=0)
+
+
+@every_sampler
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_a_mask_keeps_its_labels(sampler, dtype):
+    """PyTorch's sampler reads the same labels as float64, which holds them exactly."""
+    mask = (2**33 * random_images(2, 1, 9, 8).double()).to(dtype)
+    theta = rotation(torch.tensor([20.0, -50.0]))
+    transformer = SpatialTransformer(Fixed(theta), sampler=sampler)
+    output = transformer.sample(mask, theta, out_size=(12, 7), mode="nearest")
+    expected = of_pytorch(mask.double(), theta.double(), (12, 7), "nearest", "zeros")
+    assert output.dtype == dtype
+    assert torch.equal(output.double(), expected)
+
+
+def test_a_mask_comes_back_through_theta():
+    """A disc found in the output is the disc of the input, but for a pixel's rim."""
+    y, x = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
+    mask = ((x - 50) ** 2 + (y - 25) ** 2 < 100)[None, None]
+    theta = compose(translation(0.2, -0.1), rotation(30.0), scaling(0.6))
+    transformer = SpatialTransformer(Fixed(theta), out_size=100, mode="nearest")
+    found = transformer.sample(mask, theta)
+    back = warp(found, invert(theta), mask.shape[2:], mode="nearest")
+    rim = ((x - 50) ** 2 + (y - 25) ** 2).sqrt().sub(10).abs() < 1
+    assert 0 < (found.sum() - mask.sum()) < found.numel() / 4
+    assert torch.equal(back[0, 0][~rim], mask[0, 0][~rim])
+
+
+@every_sampler
+@pytest.mark.parametrize(("grid_generator", "start"), WARPS.values(), ids=WARPS)
+def test_autocast_leaves_the_places_alone(grid_generator, start, sampler):
+    """The layers' sums may be coarse; theta, grid and places are as without it."""
+    localisation = LocalisationNet((1, 64, 48), start=start)
+    nn.init.normal_(localisation.last.weight, std=0.1)
+    transformer = SpatialTransformer(
+        localisation, grid_generator=grid_generator, sampler=sampler
+    )
+    images = random_images(2, 1, 64, 48)
+    seen = []
+    localisation.last.register_forward_hook(lambda _, x, y: seen.append((x[0], y)))
+    with torch.autocast("cpu", torch.bfloat16):
+        output, theta = transformer(images, return_theta=True)
+        output.sum().backward()
+        between = transformer(nn.Conv2d(1, 1, 1)(images))  # bfloat16, as layers give it
+    features, last = seen[0]
+    assert_close(last, F.linear(features, *localisation.last.parameters()))
+    assert theta.dtype == output.dtype == torch.float32
+    expected = sampler(images, grid_generator(theta, images.shape), align_corners=False)
+    assert_close(output, expected)
+    assert localisation.last.weight.grad.any()
+    assert between.dtype == torch.bfloat16
+
+
+@every_sampler
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_once(dtype, sampler):
+    """A wide image: its far columns differ by less than half precision's places do."""
+    localisation = LocalisationNet((1, 4, 600), hidden=(), start=scaling(0.75))
+    transformer = SpatialTransformer(localisation, sampler=sampler).to(dtype)
+    images = random_images(2, 1, 4, 600).to(dtype)
+    output, theta = transformer(images, return_theta=True)
+    expected = of_pytorch(images.float(), theta.float(), (4, 600), "bilinear", "zeros")
+    assert output.dtype == dtype
+    assert_close(output, expected.to(dtype), atol=0, rtol=torch.finfo(dtype).eps)
 
 
 @every_kind
@@ -256,7 +359,28 @@ def test_empty_batch():
 
 
 IMAGES = torch.zeros(2, 1, 8, 8)
+NET = LocalisationNet((1, 8, 8))
 BAD = {
+    "shape of one number": (
+        lambda: LocalisationNet(28),
+        r"expected in_shape \(C, H, W\) of positive integers, got 28",
+    ),
+    "shape with half a pixel": (
+        lambda: LocalisationNet((1, 28.5, 28)),
+        r"positive integers, got \(1, 28.5, 28\)",
+    ),
+    "channels of one number": (
+        lambda: LocalisationNet((1, 28, 28), channels=8),
+        "expected channels to be a sequence of positive integers.* got 8",
+    ),
+    "no hidden unit": (
+        lambda: LocalisationNet((1, 28, 28), hidden=(32, 0)),
+        r"expected hidden to be a sequence of positive integers.* got \(32, 0\)",
+    ),
+    "start of lists": (
+        lambda: LocalisationNet((1, 8, 8), start=[[1, 0, 0], [0, 1, 0]]),
+        r"one theta of shape \(1, 2, 3\), .* but got a builtins.list",
+    ),
     "shape of two numbers": (
         lambda: LocalisationNet((28, 28)),
         r"expected in_shape \(C, H, W\) of positive integers, got \(28, 28\)",
@@ -290,8 +414,28 @@ BAD = {
         r"expected .*\(3, 8, 8\), but got \(2, 1, 8, 8\)",
     ),
     "no batch": (
-        lambda: SpatialTransformer(LocalisationNet((1, 8, 8)))(IMAGES[0]),
-        r"expected .*\(1, 8, 8\), but got \(1, 8, 8\)",
+        lambda: SpatialTransformer(NET)(IMAGES[0]),
+        r"shape \(N, C, H, W\).* but got shape \(1, 8, 8\)",
+    ),
+    "no batch, localisation": (
+        lambda: NET(IMAGES[0]),
+        r"shape \(N, C, H, W\).* but got shape \(1, 8, 8\)",
+    ),
+    "volumes": (
+        lambda: SpatialTransformer(NET)(IMAGES[None]),
+        r"shape \(N, C, H, W\).* but got shape \(1, 2, 1, 8, 8\)",
+    ),
+    "bytes": (
+        lambda: SpatialTransformer(NET)(IMAGES.byte()),
+        "floating point type.* image / 255.* but got torch.uint8",
+    ),
+    "more digits than the weights": (
+        lambda: SpatialTransformer(NET)(IMAGES.double()),
+        "weights' type torch.float32, but got torch.float64",
+    ),
+    "a mask between labels": (
+        lambda: SpatialTransformer(NET).sample(IMAGES.byte(), identity()),
+        'mode="nearest" for a mask',
     ),
     "theta of six numbers": (
         lambda: SpatialTransformer(Fixed(torch.zeros(1, 6)))(IMAGES),
@@ -308,17 +452,46 @@ BAD = {
         r"shape \(N, 8\), but got torch.float32 of shape \(2, 2, 3\)",
     ),
     "output size": (
-        lambda: SpatialTransformer(Fixed(identity()), out_size=(4, 0))(IMAGES),
-        r"expected size .* got \(2, 1, 4, 0\)",
+        lambda: SpatialTransformer(NET, out_size=(4, 0)),
+        r"expected a size \(H, W\) of positive whole numbers.* got \(4, 0\)",
+    ),
+    "output size of a half": (
+        lambda: SpatialTransformer(NET, out_size=(4, 4.5)),
+        r"expected a size \(H, W\) of positive whole numbers.* got \(4, 4.5\)",
+    ),
+    "output size of another": (
+        lambda: SpatialTransformer(NET).sample(IMAGES, identity(), (1, 8, 8)),
+        r"expected a size \(H, W\) of positive whole numbers.* got \(1, 8, 8\)",
     ),
     "padding": (
-        lambda: SpatialTransformer(Fixed(identity()), padding_mode="wrap")(IMAGES),
+        lambda: SpatialTransformer(NET, padding_mode="wrap"),
         r"\['zeros', 'border', 'reflection'\], but got: 'wrap'",
     ),
+    "mode": (
+        lambda: SpatialTransformer(NET, mode="cubic"),
+        r"'nearest', 'integer', 'bilinear', 'bicubic'\], but got: 'cubic'",
+    ),
+    "mode of the other sampler": (
+        lambda: SpatialTransformer(NET, sampler=F.grid_sample, mode="integer"),
+        r"\['nearest', 'bilinear', 'bicubic'\], but got: 'integer'",
+    ),
+}
+NO_TENSOR = {
+    "array": lambda: SpatialTransformer(NET)(IMAGES.numpy()),
+    "array, localisation": lambda: NET(IMAGES.numpy()),
+    "array, second": lambda: SpatialTransformer(NET).sample(IMAGES.numpy(), identity()),
+    "picture": lambda: SpatialTransformer(NET)(Image.new("L", (8, 8))),
+    "theta": lambda: SpatialTransformer(lambda x: (identity(2), x))(IMAGES),
 }
 
 
 @pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("call", NO_TENSOR.values(), ids=NO_TENSOR)
+def test_what_is_no_tensor_is_named(call):
+    with pytest.raises(TypeError, match=r"(ndarray|PIL.Image.Image|tuple)\b"):
         call()
