@@ -1,9 +1,12 @@
 """One loop that trains every network of the book."""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from time import thread_time
 from typing import Any
@@ -25,17 +28,17 @@ class Recipe:
     Args:
         images: how many training images it sees in all, repeats counted.
         batch: images a step.
-        rate: the highest learning rate.
+        rate: the highest learning rate; 0 learns nothing.
         localisation_rate: the localisation net's rate, as a multiple of the others'.
         warm_up: share of the training, below 1, in which the rate climbs from 0 to its
             peak; from there it falls back to 0 along half a cosine.
-        momentum: Nesterov's; 0 is none.
+        momentum: Nesterov's, below 1; 0 is none.
         weight_decay: of matrices and filters; biases and norms have none.
-        label_smoothing: share of each label that is spread over all classes.
-        clip: length to which a longer gradient is cut.
+        label_smoothing: share of each label, below 1, that is spread over all classes.
+        clip: length to which a longer gradient is cut; ``math.inf`` cuts none.
 
     Raises:
-        ValueError: a batch of less than 1, or a warm-up outside [0, 1).
+        ValueError: a number outside its range; the message names it.
 
     Used in chapter 5.
     """
@@ -51,11 +54,24 @@ class Recipe:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or not 0 <= self.warm_up < 1:
-            raise ValueError(
-                "expected a batch of at least 1 and a warm_up from 0 to below 1, "
-                f"but got batch={self.batch} and warm_up={self.warm_up}"
-            )
+        for name in (option.name for option in fields(self)):
+            value = getattr(self, name)
+            if name in ("images", "batch"):
+                wanted = "a whole number from 1 on"
+                fits = isinstance(value, Integral) and int(value) >= 1
+            elif name in ("warm_up", "momentum", "label_smoothing"):
+                wanted, fits = "from 0 to below 1", 0 <= value < 1
+            elif name == "clip":
+                wanted, fits = "above 0", value > 0
+            else:
+                wanted, fits = "finite, from 0 on", 0 <= value < math.inf
+            if not fits:
+                raise ValueError(
+                    f"expected {name} to be {wanted}, but got {name}={value}"
+                )
+            # NumPy's numbers become Python's, as a record in JSON wants them.
+            plain = int(value) if name in ("images", "batch") else float(value)
+            object.__setattr__(self, name, plain)
 
 
 @dataclass
@@ -151,12 +167,107 @@ def take_step(
     return loss.detach()
 
 
-def _check_labels(images: Tensor, labels: Tensor) -> None:
+def _check_data(images: Tensor, labels: Tensor) -> None:
+    """Refuse what no network could learn, or be measured by."""
     if len(images) == 0 or labels.shape != (len(images),):
         raise ValueError(
             f"expected at least one image, and a label for each, but got {len(images)} "
             f"images and labels of shape {tuple(labels.shape)}"
         )
+    try:
+        torch.iinfo(labels.dtype)
+    except TypeError:
+        raise ValueError(
+            f"expected labels to be whole numbers, but got {labels.dtype}"
+        ) from None
+    if not all(bound.isfinite() for bound in images.aminmax()):
+        raise ValueError("expected images of finite numbers, but one holds NaN or inf")
+
+
+def _check_classes(labels: Tensor, classes: int) -> None:
+    low, high = labels.aminmax()
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"expected labels from 0 to {classes - 1}, as the network gives {classes} "
+            f"scores an image, but got {low} to {high}"
+        )
+
+
+def _check_theta(localisation: nn.Module, inputs: Any, theta: Tensor) -> None:
+    """Refuse a theta that is not finite, before a sampler gets it: a forward hook.
+
+    PyTorch's sampler may make clean pixels of it. With padding by the border its
+    gradient ends the whole process on the CPU (PyTorch's issue 24823). While a GPU
+    trains, nothing waits for it here; :func:`error_rate` looks at every moment.
+    """
+    if torch.compiler.is_compiling() or (theta.is_cuda and localisation.training):
+        return
+    if not math.isfinite(theta.detach().sum()):  # quicker than each number alone
+        raise ValueError(
+            "expected a finite theta, but a localisation net gives NaN or inf: the "
+            "training diverged; try a lower rate, or a lower localisation_rate"
+        )
+
+
+def _check_loss(loss: float, steps: int) -> None:
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"expected a finite loss, but got {loss} within {steps} steps: the "
+            "training diverged; try a lower rate"
+        )
+
+
+def _check_weights(network: nn.Module, steps: int) -> None:
+    for name, weights in network.named_parameters():
+        if not weights.isfinite().all():
+            raise ValueError(
+                f"expected finite weights, but got NaN or inf in {name} within {steps} "
+                "steps: the training diverged; try a lower rate"
+            )
+
+
+def _check_notes(notes: dict[str, list], path: Path, recipe: Recipe) -> None:
+    counts = {name: len(entries) for name, entries in notes.items()}
+    looks = counts.pop("theta", None), counts.pop("warped", None)
+    fits = counts.keys() == {"images", "seconds", "loss", "error"}
+    fits = fits and len(set(counts.values())) == 1 and looks[0] == looks[1]
+    seen = notes["images"][-1] if fits and notes["images"] else 0
+    if seen not in range(recipe.batch, recipe.images + 1, recipe.batch):
+        raise ValueError(
+            f"expected {path} to hold the notes of this training, but some are missing "
+            "or do not fit; remove it or name another file"
+        )
+
+
+@contextmanager
+def _watch_theta(network: nn.Module) -> Iterator[None]:
+    """Check what every transformer in a network localises, for a while."""
+    hooks = []
+    for module in network.modules():
+        localise = getattr(module, "localisation", None)
+        if isinstance(module, SpatialTransformer) and isinstance(localise, nn.Module):
+            hooks.append(localise.register_forward_hook(_check_theta))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _score(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the scores of a batch, shape (N, K), if they are scores."""
+    scores = network(images)
+    if scores.dim() != 2 or len(scores) != len(images):
+        raise ValueError(
+            f"expected a network that gives scores of shape (N, K), but for "
+            f"{len(images)} images it gives {tuple(scores.shape)}"
+        )
+    if scores.isnan().any():
+        raise ValueError(
+            "expected scores that are numbers, but the network gives NaN: the training "
+            "diverged, or its weights are damaged"
+        )
+    return scores
 
 
 @torch.no_grad()
@@ -164,23 +275,30 @@ def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of wrong answers, in per cent.
 
     Args:
-        network: from images to scores.
+        network: from images to scores (N, K).
         images: distorted images, shape (N, C, S, S), on the CPU.
-        labels: shape (N,), on the CPU.
+        labels: from 0 to K - 1, shape (N,), on the CPU.
 
     Raises:
-        ValueError: no images, or not one label for each.
+        ValueError: no images, or not one label for each; labels that are no whole
+            numbers, or out of range; images, theta or scores with NaN; or scores of
+            another shape.
 
     Used in chapter 5.
     """
-    _check_labels(images, labels)
-    device, training = next(network.parameters()).device, network.training
+    _check_data(images, labels)
+    device, training = next(network.parameters(), images).device, network.training
     network.eval()
     wrong = 0
-    for batch, truth in zip(images.split(500), labels.split(500), strict=True):
-        answers = network(batch.to(device)).argmax(dim=1).cpu()
-        wrong += (answers != truth).sum().item()
-    network.train(training)
+    try:
+        with _watch_theta(network):
+            for batch, truth in zip(images.split(500), labels.split(500), strict=True):
+                scores = _score(network, batch.to(device))
+                _check_classes(truth, scores.shape[1])
+                answers = scores.argmax(dim=1).cpu()
+                wrong += (answers != truth).sum().item()
+    finally:
+        network.train(training)
     return 100 * wrong / len(labels)
 
 
@@ -207,7 +325,7 @@ def train(
         network: from distorted images to scores (N, K), on the CPU or a GPU. Trained
             in place.
         images: undistorted training images, (N, 1, 28, 28) for digits, on the CPU.
-        labels: from 0 to K - 1, shape (N,), on the CPU.
+        labels: whole numbers from 0 to K - 1, shape (N,), on the CPU.
         distortion: as in :func:`stn_tutorial.distortions.distort`, or a function that
             gets a batch of the images, and ``generator=``, and returns what to learn
             from; a checkpoint knows it by its name.
@@ -224,17 +342,24 @@ def train(
         the notes. The network is left in training mode.
 
     Raises:
-        ValueError: no images, or not one label for each; the recipe trains for less
-            than a batch; watched images, but no transformer; the checkpoint is none,
-            or has another recipe, seed, distortion or network (the images are not
-            compared); or the loss is no longer finite.
+        ValueError: no images, or not one label for each; images that are not finite,
+            or labels out of range; a network without weights to train; the recipe
+            trains for less than a batch; no moments; watched images, but no
+            transformer; the checkpoint is none, is damaged, or has another recipe,
+            seed, distortion or network (the images are not compared); or the loss, a
+            weight or theta is no longer finite.
 
     Paper: section 4.1, but with a recipe of today. Used in chapter 5.
     """
-    _check_labels(images, labels)
-    _check_labels(*validation)
+    _check_data(images, labels)
+    _check_data(*validation)
     if watched is not None and getattr(network, "transformer", None) is None:
         raise ValueError("expected a network with a transformer, to watch its images")
+    if not any(weights.requires_grad for weights in network.parameters()):
+        raise ValueError("expected a network with weights to train, but it has none")
+    moments, seed = operator.index(moments), operator.index(seed)
+    if moments < 1:
+        raise ValueError(f"expected moments to be at least 1, but got {moments}")
     steps = recipe.images // recipe.batch
     if steps < 1:
         raise ValueError(
@@ -253,40 +378,45 @@ def train(
     config = {"distortion": name, "recipe": asdict(recipe), "seed": seed}
     if checkpoint is not None and Path(checkpoint).exists():
         notes = load_checkpoint(Path(checkpoint), network, optimiser, config)
+        _check_notes(notes, Path(checkpoint), recipe)
         history = History(**notes)
         first = history.images[-1] // recipe.batch
-    network.train()
-    started = thread_time() - (history.seconds[-1] if history.seconds else 0)
-    todo = range(first, steps)  # trainings in several threads share a line
-    for step in tqdm(todo, initial=first, total=steps, leave=False, position=0):
-        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-        chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
-        batch = images.index_select(0, chosen).to(device)
-        batch = change(batch, generator=generator)
-        target = labels.index_select(0, chosen).to(device)
-        progress = (step + 1) / steps
-        loss = take_step(network, optimiser, batch, target, recipe, progress)
-        losses.append(loss)
-        if step + 1 in stops:
-            mean_loss = torch.stack(losses).mean().item()
-            if not math.isfinite(mean_loss):
-                raise ValueError(
-                    f"expected a finite loss, but got {mean_loss} within {step + 1} "
-                    "steps: the training diverged; try a lower rate"
-                )
-            losses.clear()
-            history.images.append((step + 1) * recipe.batch)
-            history.loss.append(mean_loss)
-            paused = thread_time()
-            history.seconds.append(paused - started)
-            history.error.append(error_rate(network, *validation))
-            if watched is not None:
-                _note_watched(network, watched.to(device), history)
-            if checkpoint is not None:
-                save_checkpoint(
-                    Path(checkpoint), network, optimiser, config, vars(history)
-                )
-            started += thread_time() - paused
+    with _watch_theta(network):
+        network.eval()
+        with torch.no_grad():
+            classes = _score(network, validation[0][:1].to(device)).shape[1]
+        _check_classes(labels, classes)
+        network.train()
+        started = thread_time() - (history.seconds[-1] if history.seconds else 0)
+        todo = range(first, steps)  # trainings in several threads share a line
+        for step in tqdm(todo, initial=first, total=steps, leave=False, position=0):
+            generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+            chosen = torch.randint(len(images), (recipe.batch,), generator=generator)
+            batch = images.index_select(0, chosen).to(device)
+            batch = change(batch, generator=generator)
+            target = labels.index_select(0, chosen).to(device, torch.long)
+            progress = (step + 1) / steps
+            loss = take_step(network, optimiser, batch, target, recipe, progress)
+            losses.append(loss)
+            if not loss.is_cuda:  # a GPU would have to be waited for
+                _check_loss(loss.item(), step + 1)
+            if step + 1 in stops:
+                mean_loss = torch.stack(losses).mean().item()
+                _check_loss(mean_loss, step + 1)
+                _check_weights(network, step + 1)
+                losses.clear()
+                history.images.append((step + 1) * recipe.batch)
+                history.loss.append(mean_loss)
+                paused = thread_time()
+                history.seconds.append(paused - started)
+                history.error.append(error_rate(network, *validation))
+                if watched is not None:
+                    _note_watched(network, watched.to(device), history)
+                if checkpoint is not None:
+                    save_checkpoint(
+                        Path(checkpoint), network, optimiser, config, vars(history)
+                    )
+                started += thread_time() - paused
     return history
 
 

@@ -1,5 +1,6 @@
 """The training loop: each step by hand, notes, and no trace of an interruption."""
 
+import json
 import math
 import os
 import signal
@@ -7,18 +8,23 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import nn
 from torch.testing import assert_close
 
 from stn_tutorial import training
+from stn_tutorial.checkpoints import load_checkpoint, save_checkpoint
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.distortions import distort
+from stn_tutorial.interpolation import grid_sample
 from stn_tutorial.networks import BFloat16, Network, compact_cnn, fcn
 from stn_tutorial.training import (
     Recipe,
@@ -251,6 +257,49 @@ def test_error_rate_is_the_share_of_wrong_answers(mode):
     assert error_rate(network, images, answers) == 0
 
 
+class Answers(nn.Module):
+    """Gives scores that are fixed, whatever the images; has no weights."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, images):
+        return self.scores[: len(images)]
+
+
+THREE = torch.eye(3)
+NO_NUMBER = torch.where(THREE == 1, math.nan, 0.0)
+FEW = torch.zeros(3, 1, 2, 2)
+
+
+def test_what_has_no_weights_can_be_measured():
+    labels = torch.tensor([0, 2, 2])
+    assert error_rate(Answers(THREE), FEW, labels) == pytest.approx(100 / 3)
+    assert error_rate(Answers(THREE), FEW, labels.byte()) == pytest.approx(100 / 3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "images", "labels", "message"),
+    [
+        (NO_NUMBER, FEW, [0, 1, 2], "scores that are numbers, but .* gives NaN"),
+        (THREE, FEW / 0, [0, 1, 2], "images of finite numbers, but one holds NaN"),
+        (THREE, FEW, [0, 1, 3], "from 0 to 2, as .* 3 scores .*, but got 0 to 3"),
+        (THREE, FEW, [0, -1, 2], "labels from 0 to 2, as .*, but got -1 to 2"),
+        (THREE, FEW, [0, 1, 2.0], "whole numbers, but got torch.float32"),
+        (THREE, FEW, [False, True, True], "whole numbers, but got torch.bool"),
+        (THREE[..., None, None], FEW, [0, 1, 2], r"it gives \(3, 3, 1, 1\)"),
+        (THREE[:1], FEW, [0, 1, 2], r"\(N, K\), but for 3 images it gives \(1, 3\)"),
+        (THREE[0], FEW, [0, 1, 2], r"\(N, K\), but for 3 images it gives \(3,\)"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(scores, images, labels, message):
+    network = Answers(scores).train()
+    with pytest.raises(ValueError, match=message):
+        error_rate(network, images, torch.tensor(labels))
+    assert network.training
+
+
 @pytest.mark.parametrize("shape", [(59,), (1,), (60, 1)])
 def test_error_rate_needs_one_label_for_each_image(shape):
     message = rf"got 60 images and labels of shape \({', '.join(map(str, shape))},?\)"
@@ -282,6 +331,48 @@ def test_only_a_transformers_images_can_be_watched():
         train_small(network=network)
 
 
+def test_labels_to_learn_are_the_networks():
+    """Below 0 PyTorch would leave them out without a word."""
+    network = small_network()
+    for labels, told in (
+        (LABELS + 3, "labels from 0 to 9, .* but got 3 to 12"),
+        (torch.where(LABELS == 3, -100, LABELS), "but got -100 to 9"),
+        (LABELS.float(), "whole numbers, but got torch.float32"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            train(network, IMAGES, labels, "R", SHORT, VALIDATION)
+
+
+def test_whole_numbers_of_any_size_label():
+    networks = small_network(), small_network()
+    for network, labels in zip(networks, (LABELS, LABELS.int()), strict=True):
+        train(network, IMAGES, labels, "R", Recipe(64, batch=32), VALIDATION)
+    assert_same_network(*networks)
+
+
+def test_images_to_learn_are_numbers():
+    images = IMAGES.clone()
+    images[500, 0, 14, 14] = math.nan
+    with pytest.raises(ValueError, match="images of finite numbers, but one holds NaN"):
+        train(small_network(), images, LABELS, "R", SHORT, VALIDATION)
+
+
+@pytest.mark.parametrize(
+    "network", [nn.Flatten(), fcn((1, 28, 28), ()).requires_grad_(False)]
+)
+def test_there_must_be_something_to_train(network):
+    with pytest.raises(ValueError, match="a network with weights to train, but"):
+        train(network, IMAGES, LABELS, "R", SHORT, VALIDATION)
+
+
+def steps_after(checkpoint):
+    """How many steps a training that goes on from a checkpoint still takes."""
+    network, steps = small_network(), []
+    network.register_forward_hook(lambda *_: steps.append(network.training))
+    train_small(checkpoint, network)
+    return sum(steps)
+
+
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
     """Before it is noted or saved: the checkpoint is that of the moment before."""
     network = small_network()
@@ -294,12 +385,61 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
 
     steps = []
     network.classifier.register_forward_pre_hook(spoil)
-    with pytest.raises(ValueError, match="got nan within 14 steps: .* lower rate"):
+    with pytest.raises(ValueError, match="got nan within 13 steps: .* lower rate"):
         train_small(tmp_path / "run", network)
-    resumed, steps = small_network(), []
-    resumed.register_forward_hook(lambda *_: steps.append(resumed.training))
-    train_small(tmp_path / "run", resumed)
-    assert sum(steps) == 20 - 12
+    assert steps_after(tmp_path / "run") == 20 - 12
+
+
+@pytest.mark.parametrize(
+    ("value", "padding_mode", "sampler"),
+    [
+        (math.nan, "zeros", grid_sample),
+        (math.inf, "zeros", grid_sample),
+        (math.nan, "border", F.grid_sample),
+        (math.inf, "border", F.grid_sample),
+        (math.nan, "reflection", F.grid_sample),
+    ],
+)
+def test_a_theta_that_is_no_number_ends_the_training(
+    value, padding_mode, sampler, tmp_path
+):
+    """Before a sampler sees it: PyTorch's makes pixels of it, or ends the process."""
+    network = small_network()
+    network.transformer.padding_mode = padding_mode
+    network.transformer.sampler = sampler
+    steps = []
+
+    def spoil(*_):
+        steps.append(network.training)
+        if sum(steps) == 13:
+            with torch.no_grad():
+                network.transformer.localisation[1].last.bias[2] = value
+
+    network.register_forward_pre_hook(spoil)
+    with pytest.raises(ValueError, match="expected a finite theta, .* try a lower rat"):
+        train_small(tmp_path / "run", network)
+    assert sum(steps) == 13
+    with pytest.raises(ValueError, match="expected a finite theta"):
+        error_rate(network, *VALIDATION)
+    assert steps_after(tmp_path / "run") == 20 - 12
+
+
+def test_a_weight_that_is_no_number_ends_the_training(tmp_path):
+    """Even one that no loss depends on."""
+    network = small_network()
+    network.register_parameter("unused", nn.Parameter(torch.tensor([0, math.inf])))
+    told = "NaN or inf in unused within 1 steps: the training diverged; try a lower ra"
+    with pytest.raises(ValueError, match=told):
+        train_small(tmp_path / "run", network)
+    assert os.listdir(tmp_path) == []
+
+
+def test_nothing_watches_a_network_after_its_training():
+    network, _ = train_small(recipe=Recipe(64, batch=32))
+    error_rate(network, *VALIDATION)
+    with torch.no_grad():
+        network.transformer.localisation[1].last.bias.fill_(math.nan)
+        network(WATCHED)  # no error
 
 
 # The loop
@@ -321,13 +461,65 @@ def test_less_than_a_batch_is_refused():
         train_small(recipe=Recipe(images=31, batch=32))
 
 
+@pytest.mark.parametrize("count", [0, -1, 2.5, 64.0])
+@pytest.mark.parametrize("name", ["images", "batch"])
+def test_a_recipe_counts_in_whole_numbers(name, count):
+    with pytest.raises(ValueError, match=f"whole number from 1 on, but got {name}="):
+        Recipe(**{"images": 32, name: count})
+
+
+OUTSIDE = {
+    "rate": [-1, math.nan, math.inf],
+    "localisation_rate": [-0.1, math.nan, math.inf],
+    "warm_up": [-0.1, 1.0, math.nan],
+    "momentum": [-0.5, 1, 2, math.nan],
+    "weight_decay": [-1, math.nan, math.inf],
+    "label_smoothing": [-1, 1, 1.5, math.nan],
+    "clip": [0, -1, math.nan],
+}
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"batch": 0}, {"warm_up": 1.0}, {"warm_up": -0.1}], ids=str
+    ("name", "value"), [(name, value) for name in OUTSIDE for value in OUTSIDE[name]]
 )
-def test_a_recipe_that_cannot_be_trained_is_refused(wrong):
-    ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"but got .*{name}={value}"):
-        Recipe(images=32, **wrong)
+def test_a_recipe_that_cannot_be_trained_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"expected {name} .*, but got {name}={value}"):
+        Recipe(images=32, **{name: value})
+
+
+def test_a_recipe_may_do_without(whole):
+    """Without bounds of the gradient it is whole; without a rate nothing is learned."""
+    parts = ("localisation_rate", "warm_up", "momentum", "weight_decay")
+    recipe = Recipe(32, 32, 0, **dict.fromkeys(parts, 0), label_smoothing=0)
+    before = small_network()
+    network, _ = train_small(recipe=recipe, moments=1)
+    for weights, same in zip(network.parameters(), before.parameters(), strict=True):
+        assert torch.equal(weights, same)
+    unbound, huge = (
+        train_small(recipe=Recipe(64, batch=32, clip=clip))[0]
+        for clip in (math.inf, 1e30)
+    )
+    assert_same_network(unbound, huge)
+
+
+def test_numbers_may_be_numpys(whole, tmp_path):
+    recipe = Recipe(np.int64(640), np.int32(32), np.float64(0.1), clip=np.float32(1))
+    assert recipe == SHORT
+    network, history = train_small(tmp_path / "run", recipe=recipe, seed=np.int64(5))
+    assert_same_network(network, whole[0])
+    assert_same_history(history, whole[1])
+    with safe_open(tmp_path / "run", "pt") as file:
+        config = json.loads(file.metadata()["config"])
+    assert config == {"distortion": "R", "recipe": asdict(SHORT), "seed": 5}
+
+
+@pytest.mark.parametrize("moments", [0, -3])
+def test_there_must_be_a_moment(moments, tmp_path):
+    """Else there were no notes, no checkpoint, and no look at the loss."""
+    with pytest.raises(
+        ValueError, match=f"moments to be at least 1, but got {moments}"
+    ):
+        train_small(tmp_path / "run", moments=moments)
 
 
 def test_notes_are_true(whole, monkeypatch):
@@ -563,6 +755,60 @@ def test_the_checkpoint_of_another_training_is_refused(change, half_way):
     with pytest.raises(ValueError, match=f"expected in {half_way} the checkpoint of"):
         train_small(half_way, **change)
     assert half_way.read_bytes() == before
+
+
+SPOILT = {
+    "no moment": lambda notes: dict.fromkeys(notes, []),
+    "lists of unequal lengths": lambda notes: notes | {"loss": notes["loss"][1:]},
+    "warps without theta": lambda notes: notes | {"theta": []},
+    "no errors": lambda notes: {k: v for k, v in notes.items() if k != "error"},
+    "an unknown list": lambda notes: notes | {"accuracy": notes["error"]},
+    "half a batch": lambda notes: notes | {"images": [n + 1 for n in notes["images"]]},
+    "past the end": lambda notes: notes | {"images": [9 * n for n in notes["images"]]},
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_notes_that_are_none_are_refused(spoil, half_way):
+    network = small_network()
+    optimiser = make_optimiser(network, SHORT)
+    config = {"distortion": "R", "recipe": asdict(SHORT), "seed": 5}
+    notes = load_checkpoint(half_way, network, optimiser, config)
+    save_checkpoint(half_way, network, optimiser, config, spoil(notes))
+    with pytest.raises(ValueError, match=f"expected {half_way} to hold the notes of"):
+        train_small(half_way)
+
+
+class Tied(nn.Module):
+    """Two layers with the same weights."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(28, 28, bias=False)
+        self.second = nn.Linear(28, 28, bias=False)
+        self.second.weight = self.first.weight
+        self.scores = nn.Linear(28, 10)
+
+    def forward(self, images):
+        rows = self.second(self.first(images.mean(dim=(1, 2))).relu()).relu()
+        return self.scores(rows)
+
+
+def test_tied_weights_stay_tied_after_an_interruption(monkeypatch, tmp_path):
+    def interrupted(*args):
+        if args[-1] > 0.5:
+            raise KeyboardInterrupt
+        return take_step(*args)
+
+    never, _ = train_small(None, Tied(), watched=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "take_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_small(tmp_path / "run", Tied(), watched=None)
+    resumed, _ = train_small(tmp_path / "run", Tied(), watched=None)
+    assert_same_network(resumed, never)
+    assert resumed.first.weight is resumed.second.weight
 
 
 def turned(images, generator):
