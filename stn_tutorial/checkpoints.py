@@ -1,15 +1,103 @@
-"""Save a training in one file, and go on from it as if it had never stopped."""
+"""Save tensors in one file with a checksum; go on with a training as if never stopped.
+
+The files are safetensors: others can read them too, though without asking the checksum.
+"""
 
 import json
+import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from stn_tutorial.files import write_whole
+
+# The checksum's place in a file's head. It is taken with zeros there.
+PLACE = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+BLANK = "0" * 64
+
+
+def seal(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Make the content of a file (safetensors) that holds its own SHA-256.
+
+    Args:
+        tensors: by their names. Those that share memory are written as often as they
+            are named.
+        metadata: what else is to be said.
+    """
+    # A copy of each: safetensors refuses shared memory and any order but the usual.
+    copies = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    content = save(copies, {**metadata, "sha256": BLANK})
+    checksum = sha256(content).hexdigest()
+    return PLACE.sub(f'"sha256":"{checksum}"'.encode(), content, count=1)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Undo :func:`seal`: check a file's content to the last bit, and read it.
+
+    The tensors are in memory, and no longer depend on the file.
+
+    Returns:
+        the tensors by their names, and the metadata.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the file is damaged, or :func:`seal` did not make it.
+    """
+    content = Path(path).read_bytes()
+    found = PLACE.search(content)
+    blank = PLACE.sub(f'"sha256":"{BLANK}"'.encode(), content, count=1)
+    if found is None or sha256(blank).hexdigest() != found[1].decode():
+        why = "it has none" if found is None else "its content has another one"
+        raise ValueError(
+            f"expected {path} to hold tensors with their checksum, but {why}: it is "
+            "damaged, or another kind of file"
+        )
+    size = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+    del metadata["sha256"]
+    return load(content), metadata
+
+
+def load_weights(path: str | Path, network: nn.Module) -> None:
+    """Put the weights of a file into a network, if they are its own and whole.
+
+    Half precision is taken for whole.
+
+    Args:
+        path: a file with what :func:`seal` made of a network's ``state_dict()``.
+        network: a network like the one that was saved.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the file is damaged; or a weight is missing, unknown, of another
+            shape or type, or not finite. The network is as it was.
+    """
+    weights, _ = read_tensors(path)
+    wanted = network.state_dict()
+    expected = f"expected {path} to hold the weights of this network, but"
+    if weights.keys() != wanted.keys():
+        raise ValueError(
+            f"{expected} it lacks {sorted(wanted.keys() - weights.keys())} and has "
+            f"{sorted(weights.keys() - wanted.keys())} instead"
+        )
+    for name, weight in weights.items():
+        own = wanted[name]
+        floats = weight.is_floating_point() and own.is_floating_point()
+        if weight.shape != own.shape or not (floats or weight.dtype == own.dtype):
+            raise ValueError(
+                f"{expected} {name} is {weight.dtype} of shape {tuple(weight.shape)} "
+                f"instead of {own.dtype} of shape {tuple(own.shape)}"
+            )
+        if not weight.isfinite().all():
+            raise ValueError(f"{expected} {name} is not finite everywhere")
+    network.load_state_dict(weights)
 
 
 def save_checkpoint(
@@ -42,8 +130,7 @@ def save_checkpoint(
         else:
             numbers[key] = entries
     metadata = {"config": json.dumps(config), "history": json.dumps(numbers)}
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(contiguous, metadata))
+    write_whole(path, seal(tensors, metadata))
 
 
 def load_checkpoint(
@@ -64,17 +151,17 @@ def load_checkpoint(
         the notes.
 
     Raises:
-        ValueError: the file is no checkpoint, or that of another training or network.
+        ValueError: the file is damaged, no checkpoint, or that of another training or
+            network. Network and optimiser are as they were.
     """
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_tensors(path)
         found = json.loads(metadata["config"])
-    except (SafetensorError, KeyError, TypeError) as error:
+        notes = _notes(json.loads(metadata["history"]), tensors)
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"expected {path} to hold a checkpoint, but it does not; remove it or name "
-            "another file"
+            f"expected {path} to hold a checkpoint, but it is damaged, or another "
+            "kind of file; remove it or name another file"
         ) from error
     if found != config:
         raise ValueError(
@@ -82,18 +169,26 @@ def load_checkpoint(
             "remove it or name another file"
         )
     weights = _group(tensors, "network")
-    if _shapes(weights) != _shapes(network.state_dict()):
+    momenta = _group(tensors, "momentum")
+    parameters = dict(network.named_parameters())
+    same_network = _kinds(weights) == _kinds(network.state_dict())
+    if not same_network or not _kinds(momenta).items() <= _kinds(parameters).items():
         raise ValueError(
             f"expected in {path} the checkpoint of this network, but found that of "
             "another one; remove it or name another file"
         )
     network.load_state_dict(weights)
-    momenta = _group(tensors, "momentum")
-    for name, parameter in network.named_parameters():
-        if name in momenta:
-            momentum = momenta[name].to(parameter)
-            optimiser.state[parameter]["momentum_buffer"] = momentum
-    notes = json.loads(metadata["history"])
+    for name, momentum in momenta.items():
+        parameter = parameters[name]
+        optimiser.state[parameter]["momentum_buffer"] = momentum.to(parameter)
+    return notes
+
+
+def _notes(
+    numbers: Mapping[str, list], tensors: Mapping[str, Tensor]
+) -> dict[str, list]:
+    """Put the notes together: lists of numbers, and lists of tensors."""
+    notes = dict(numbers)
     for key in {name.partition(".")[0] for name in tensors} - {"network", "momentum"}:
         entries = _group(tensors, key)
         notes[key] = [entries[str(i)] for i in range(len(entries))]
@@ -110,5 +205,5 @@ def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
     }
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}

@@ -1,5 +1,6 @@
 """Where the book's results on record lie, and a writer that leaves no half a file."""
 
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +18,8 @@ RECORDED = book_folder()
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file in one move, so that half of it never stands under its name.
 
+    All is on the disk before the move, so neither does it after a power cut.
+
     Args:
         path: the file; its folder is made if it is missing.
         data: what it shall hold.
@@ -24,7 +27,10 @@ def write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        part.write_bytes(data)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

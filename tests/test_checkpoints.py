@@ -1,15 +1,24 @@
 """Checkpoints: all that the rest of a training needs, in one file or not at all."""
 
+import json
 import os
 import resource
 from contextlib import contextmanager
+from hashlib import sha256
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 from torch import nn
 
-from stn_tutorial.checkpoints import load_checkpoint, save_checkpoint
+from stn_tutorial.checkpoints import (
+    load_checkpoint,
+    load_weights,
+    read_tensors,
+    save_checkpoint,
+    seal,
+)
 
 CONFIG = {"seed": 5, "recipe": {"images": 640, "rate": 0.1}}
 NOTES = {
@@ -133,7 +142,42 @@ def test_the_checkpoint_of_another_network_is_refused(saved):
         assert_equal(network.state_dict(), before)
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", save({"a": torch.ones(2)})])
+def test_weights_of_another_type_are_refused(saved):
+    network = small_network().double()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=f"in {saved} .*, but found that of another"):
+        load_checkpoint(saved, network, optimiser, CONFIG)
+
+
+def test_what_comes_back_does_not_depend_on_the_file(saved):
+    """Were it mapped into memory, it would change with the file."""
+    network = small_network()
+    optimiser = learn(network)
+    notes = load_checkpoint(saved, network, optimiser, CONFIG)
+    found = momenta(network, optimiser) | network.state_dict()
+    found |= {str(i): theta for i, theta in enumerate(notes["theta"])}
+    before = {name: tensor.clone() for name, tensor in found.items()}
+    with saved.open("r+b") as file:
+        file.write(bytes(saved.stat().st_size))
+    assert_equal(found, before)
+
+
+ONES = {"network.a": torch.ones(2)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"rubbish",
+        save({"a": torch.ones(2)}),
+        seal(ONES, {}),
+        seal(ONES, {"config": json.dumps(CONFIG)}),
+        seal(ONES, {"config": json.dumps(CONFIG), "history": "no JSON"}),
+        seal(ONES, {"config": json.dumps(CONFIG), "history": "3"}),
+        seal({"theta.1": torch.ones(2)}, {"config": "{}", "history": "{}"}),
+    ],
+)
 def test_what_is_no_checkpoint_is_refused_and_kept(content, tmp_path):
     path = tmp_path / "run"
     path.write_bytes(content)
@@ -141,6 +185,111 @@ def test_what_is_no_checkpoint_is_refused_and_kept(content, tmp_path):
     with pytest.raises(ValueError, match=f"expected {path} to hold a checkpoint"):
         load_checkpoint(path, network, learn(network), CONFIG)
     assert path.read_bytes() == content
+
+
+# The checksum
+
+
+def test_a_sealed_file_is_one_that_others_read(tmp_path):
+    """And its checksum is that of the file with zeros in the checksum's place."""
+    path = tmp_path / "file"
+    weights = torch.rand(3, 4).t()  # in another order
+    tensors = {
+        "a": weights,
+        "b": weights,  # in the same memory
+        "bits": torch.tensor([True, False]),
+        "count": torch.tensor(3),
+        "half": torch.rand(5).bfloat16(),
+    }
+    metadata = {"data": "mnist", "model": 'a "quoted" \u00e9'}
+    content = seal(tensors, metadata)
+    path.write_bytes(content)
+    assert_equal(load_file(path), tensors)
+    with safe_open(path, "pt") as file:
+        found = dict(file.metadata())
+    checksum = found.pop("sha256")
+    assert found == metadata
+    assert content.count(checksum.encode()) == 1
+    blank = content.replace(checksum.encode(), 64 * b"0")
+    assert sha256(blank).hexdigest() == checksum
+    read, told = read_tensors(path)
+    assert_equal(read, tensors)
+    assert {name: each.dtype for name, each in read.items()} == {
+        name: each.dtype for name, each in tensors.items()
+    }
+    assert told == metadata
+
+
+def test_any_bit_that_flips_is_seen(saved):
+    """In the file's head as among the numbers; so are cuts, and pages of zeros."""
+    good = saved.read_bytes()
+    head = 8 + int.from_bytes(good[:8], "little")
+    places = [*range(0, 8 * head, 27), *range(8 * head, 8 * len(good), 509)]
+    spoilt = [flipped(good, place) for place in places]
+    spoilt += [good[:-1], good + b"\0", good[:head], bytes(len(good))]
+    spoilt.append(good[:-512] + bytes(512))
+    for content in spoilt:
+        saved.write_bytes(content)
+        with pytest.raises(ValueError, match="with their checksum, but it"):
+            read_tensors(saved)
+    network = small_network()
+    with pytest.raises(ValueError, match="a checkpoint, but it is damaged"):
+        load_checkpoint(saved, network, learn(network), CONFIG)
+    assert len(places) > 400
+
+
+def flipped(content, place):
+    """The content with another bit at a place."""
+    byte, bit = divmod(place, 8)
+    return content[:byte] + bytes([content[byte] ^ 1 << bit]) + content[byte + 1 :]
+
+
+# Weights
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_weights_come_back_from_any_precision(dtype, tmp_path):
+    network = small_network()
+    learn(network)
+    weights = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in network.state_dict().items()
+    }
+    (tmp_path / "file").write_bytes(seal(weights, {}))
+    other = small_network()
+    load_weights(tmp_path / "file", other)
+    expected = {name: tensor.float() for name, tensor in weights.items()}
+    assert_equal({k: v.float() for k, v in other.state_dict().items()}, expected)
+    assert other[3].weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("3.bias", lambda t: t[:2], r"3.bias is torch.float32 of shape \(2,\) instead"),
+        ("3.bias", lambda t: t.int(), "3.bias is torch.int32 .* of torch.float32"),
+        ("3.bias", lambda t: t > 0, "3.bias is torch.bool"),
+        ("3.bias", lambda t: t.to(torch.complex64), "3.bias is torch.complex64"),
+        ("3.bias", lambda t: t / 0, "3.bias is not finite"),
+        ("1.running_var", lambda t: t * torch.nan, "1.running_var is not finite"),
+        ("1.num_batches_tracked", lambda t: t.float(), "torch.float32 .* torch.int64"),
+        ("4.bias", lambda t: torch.ones(2), r"it lacks \[\] and has \['4.bias'\]"),
+    ],
+)
+def test_weights_that_are_not_the_networks_are_refused(name, change, message, tmp_path):
+    weights = small_network().state_dict()
+    weights[name] = change(weights.get(name))
+    path = tmp_path / "file"
+    path.write_bytes(seal(weights, {}))
+    network = small_network()
+    learn(network)
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    with pytest.raises(ValueError, match=f"{path} to hold the weights of .*{message}"):
+        load_weights(path, network)
+    assert_equal(network.state_dict(), before)
+
+
+# A full disk
 
 
 @contextmanager

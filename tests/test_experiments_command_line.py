@@ -19,6 +19,7 @@ from runs import (
 )
 from safetensors.torch import save
 
+from stn_tutorial.checkpoints import seal
 from stn_tutorial.experiments import __main__ as command_line
 from stn_tutorial.experiments import records, table1
 from stn_tutorial.experiments.__main__ import main
@@ -97,24 +98,32 @@ def test_wrong_use(arguments, message, capsys, monkeypatch):
     ("content", "message"),
     [
         (None, "No such file or directory"),
-        (b'{"error": 1}', "run.safetensors to hold weights: "),
-        (save({"a": torch.ones(2)}), "run.safetensors to say which run left these"),
+        (b'{"error": 1}', "run.safetensors to hold tensors with their checksum"),
+        (save({"a": torch.ones(2)}), "with their checksum, but it has none"),
+        (seal({"a": torch.ones(2)}, {}), "run.safetensors to say which run left these"),
         (
-            save(
+            seal(
                 {"a": torch.ones(2)},
                 {"data": "svhn", "model": "cnn", "distortion": "R"},
             ),
             "expected data to be one of ['digits', 'mnist'], but got: 'svhn'",
         ),
         (
-            save(
+            seal(
                 {"a": torch.ones(2)},
                 {"data": "digits", "model": "cnn", "distortion": "R"},
             ),
-            "run.safetensors to hold the weights of cnn: ",
+            "run.safetensors to hold the weights of this network, but it lacks ['class",
         ),
     ],
-    ids=["missing", "no weights", "no run's", "of other data", "of another network"],
+    ids=[
+        "missing",
+        "no weights",
+        "no checksum",
+        "no run's",
+        "of other data",
+        "of another network",
+    ],
 )
 def test_evaluating_what_holds_no_weights(content, message, tmp_path, capsys):
     path = tmp_path / "run.safetensors"

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from runs import FEW, files, read_json, threads_kept
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from stn_tutorial.affine import scaling
+from stn_tutorial.checkpoints import seal
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.data.gtsrb import ARRAYS
 from stn_tutorial.experiments import drawing_net, kept_signs, rates, table1, undone
@@ -184,14 +185,23 @@ def signs(tmp_path, monkeypatch):
     return arrays
 
 
+def test_only_a_run_on_signs_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_signs, "RECORDED", tmp_path / "recorded")
+    weights = tmp_path / "run.safetensors"
+    weights.write_bytes(seal({"a": torch.ones(2)}, {"data": "mnist", "model": "cnn"}))
+    with pytest.raises(ValueError, match=r"run.safetensors .* of a run on GTSRB, but"):
+        kept_signs.keep_signs(weights)
+    assert files(tmp_path) == ["run.safetensors"]
+
+
 def test_signs_are_kept_with_what_the_chapter_shows(signs, tmp_path, monkeypatch):
     """A network whose window is always the middle half of the width."""
     network = new_network(sign_network, "st-cnn-small", seed=0)
     with torch.no_grad():
         network.transformer.localisation[1].last.bias.copy_(scaling(0.5).flatten())
     weights = tmp_path / "run.safetensors"
-    tensors = {name: each.contiguous() for name, each in network.state_dict().items()}
-    save_file(tensors, weights, {"data": "gtsrb", "model": "st-cnn-small"})
+    metadata = {"data": "gtsrb", "model": "st-cnn-small"}
+    weights.write_bytes(seal(network.state_dict(), metadata))
     out = tmp_path / "recorded"
     monkeypatch.setattr(kept_signs, "RECORDED", out)
     kept_signs.keep_signs(weights)

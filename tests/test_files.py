@@ -1,5 +1,6 @@
 """Files: where the book's records lie, and a writer that leaves no half a file."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,34 @@ def test_a_file_is_written_and_replaced(tmp_path):
 def test_half_a_file_never_stands_under_its_name(fault, tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_whole(path, b"the last one")
-    write_bytes = Path.write_bytes
+    real = os.fsync
 
-    def half(part, data):
-        assert part != path
-        write_bytes(part, data[: len(data) // 2])
+    def fails(descriptor):
+        real(descriptor)
+        assert path.read_bytes() == b"the last one"
         raise fault
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(type(fault)):
         write_whole(path, b"another one")
     assert path.read_bytes() == b"the last one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_all_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    """Else a power cut could leave an empty file under the good name."""
+    done = []
+    fsync, replace = os.fsync, Path.replace
+
+    def note_fsync(descriptor):
+        done.append(("on the disk", os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def note_replace(part, path):
+        done.append(("named", part.stat().st_size))
+        return replace(part, path)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    write_whole(tmp_path / "file", b"four")
+    assert done == [("on the disk", 4), ("named", 4)]

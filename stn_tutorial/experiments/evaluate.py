@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 
+from stn_tutorial.checkpoints import load_weights, read_tensors
 from stn_tutorial.data.gtsrb import load_gtsrb
 from stn_tutorial.experiments.records import kind_of, new_network
 from stn_tutorial.experiments.table1 import table_test_set
@@ -22,13 +21,12 @@ def evaluate(path: str | Path) -> dict:
         what the run's key says of it, and its ``error`` in per cent.
 
     Raises:
-        ValueError: the file does not hold such weights.
+        ValueError: the file does not hold such weights, or is damaged.
     """
     torch.set_num_threads(1)
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+        _, metadata = read_tensors(path)
+    except OSError as error:
         raise ValueError(f"expected {path} to hold weights: {error}") from error
     key = kind_of(metadata)
     needed = {"data", "model"}
@@ -44,10 +42,5 @@ def evaluate(path: str | Path) -> dict:
     else:
         network = new_network(table_network, key["model"], key["distortion"], seed=0)
         test = table_test_set(key["data"], key["distortion"])
-    try:
-        network.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise ValueError(
-            f"expected {path} to hold the weights of {key['model']}: {error}"
-        ) from error
+    load_weights(path, network)
     return key | {"error": error_rate(network, *test)}

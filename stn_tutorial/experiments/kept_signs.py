@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stn_tutorial.affine import affine, identity
+from stn_tutorial.checkpoints import load_weights, read_tensors, seal
 from stn_tutorial.data.gtsrb import Signs, load_gtsrb, split_by_track
 from stn_tutorial.experiments.records import new_network, picture, rounded, to_json
 from stn_tutorial.experiments.traffic_signs import as_tensors, sign_test_set
@@ -68,16 +67,23 @@ def keep_weights(path: Path) -> tuple[Network, str]:
 
     Returns:
         the network, and what it is called.
+
+    Raises:
+        ValueError: the file is damaged, or not what a run on GTSRB has left.
     """
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
+    tensors, metadata = read_tensors(path)
+    if metadata.get("data") != "gtsrb":
+        raise ValueError(
+            f"expected {path} to hold weights of a run on GTSRB, but it says {metadata}"
+        )
     weights = {}
-    for name, tensor in load_file(path).items():
+    for name, tensor in tensors.items():
         weights[name] = tensor.half() if tensor.is_floating_point() else tensor
     model = metadata["model"]
-    write_whole(RECORDED / f"{model}-gtsrb.safetensors", save(weights, metadata))
+    kept = RECORDED / f"{model}-gtsrb.safetensors"
+    write_whole(kept, seal(weights, metadata))
     network = new_network(sign_network, model, seed=0)
-    network.load_state_dict(weights)
+    load_weights(kept, network)
     return network.eval(), model
 
 

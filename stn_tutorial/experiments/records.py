@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save
 from torch import Tensor, nn
 
+from stn_tutorial.checkpoints import seal
 from stn_tutorial.files import write_whole
 from stn_tutorial.networks import Network, multiplies_bfloat16
 from stn_tutorial.training import History, Recipe, error_rate, train
@@ -151,11 +151,7 @@ def run(
         record |= task.describe(network, history)
     if task.watched is not None and key["seed"] == 0:
         write_whole(out / f"{name}.png", picture(task.watched, history.warped[-1]))
-    tensors = {
-        field: tensor.cpu().contiguous()
-        for field, tensor in network.state_dict().items()
-    }
-    content = save(tensors, kind_of(key))
+    content = seal(network.state_dict(), kind_of(key))
     write_whole(out / "weights" / f"{name}.safetensors", content)
     write_whole(out / f"{name}.json", to_json(record))
     _remove(checkpoint)
