@@ -70,6 +70,9 @@ class Network(nn.Module):
         pool: how many times smaller the transformer's output is made, by averaging,
             before the classifier sees it.
 
+    Raises:
+        ValueError: a pool of less than 1, or of more than 1 without a transformer.
+
     Paper: section 4.1. Built in chapter 5.
     """
 
@@ -80,6 +83,11 @@ class Network(nn.Module):
         pool: int = 1,
     ) -> None:
         super().__init__()
+        if pool < 1 or (pool > 1 and transformer is None):
+            raise ValueError(
+                "expected pool to be at least 1, and 1 without a transformer (it makes "
+                f"the transformer's output smaller), but got pool={pool}"
+            )
         self.classifier = classifier
         self.transformer = transformer
         self.pool = pool
@@ -102,6 +110,22 @@ class Network(nn.Module):
         return self.classifier(images)
 
 
+def _check_shape(in_shape: Sequence[int], side: int) -> None:
+    if len(in_shape) != 3 or in_shape[0] < 1 or min(in_shape[1:]) < side:
+        raise ValueError(
+            f"expected in_shape (C, H, W) of images of at least {side}x{side} pixels, "
+            f"but got {tuple(in_shape)}"
+        )
+
+
+def _check_counts(name: str, counts: Sequence[int], wanted: int | None = None) -> None:
+    if min(counts, default=1) < 1 or wanted not in (None, len(counts)):
+        many = "" if wanted is None else f"{wanted} "
+        raise ValueError(
+            f"expected {name} to be {many}numbers from 1 on, but got {tuple(counts)}"
+        )
+
+
 def fcn(in_shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
     """FCN: fully connected layers, each batch-normalised, and ten scores.
 
@@ -109,8 +133,13 @@ def fcn(in_shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
         in_shape: (C, H, W) of the images.
         hidden: sizes of the hidden layers.
 
+    Raises:
+        ValueError: not three sizes of images, or a size below 1.
+
     Paper: section 4.1. Built in chapter 5.
     """
+    _check_shape(in_shape, side=1)
+    _check_counts("hidden", hidden)
     layers: list[nn.Module] = [nn.Flatten()]
     features = math.prod(in_shape)
     for k in hidden:
@@ -127,8 +156,13 @@ def cnn(in_shape: Sequence[int], filters: Sequence[int]) -> nn.Sequential:
         in_shape: (C, H, W) of the images, at least 24x24.
         filters: how many filters each of the two has. Each is batch-normalised.
 
+    Raises:
+        ValueError: smaller images, or not two numbers of filters from 1 on.
+
     Paper: section 4.1. Built in chapter 5.
     """
+    _check_shape(in_shape, side=24)
+    _check_counts("filters", filters, 2)
     layers: list[nn.Module] = []
     c, height, width = in_shape
     for k, side in zip(filters, (9, 7), strict=True):
@@ -150,8 +184,14 @@ def compact_cnn(filters: Sequence[int]) -> nn.Sequential:
         filters: of each convolution, 5x5 the first, 3x3 the others, each
             batch-normalised. The first and the third are pooled 2x2.
 
+    Raises:
+        ValueError: no filters, or a number of them below 1.
+
     Built in chapter 5.
     """
+    _check_counts("filters", filters)
+    if not filters:
+        raise ValueError("expected filters of at least one convolution, but got none")
     layers: list[nn.Module] = []
     c = 1
     for i, k in enumerate(filters):

@@ -13,6 +13,7 @@ from stn_tutorial.distortions import SIDES
 from stn_tutorial.networks import (
     TABLE_MODELS,
     BFloat16,
+    Network,
     cnn,
     compact_cnn,
     fcn,
@@ -351,3 +352,44 @@ def test_where_numbers_are_short(model):
 def test_unknown_names_are_refused(model, distortion, message):
     with pytest.raises(ValueError, match=message):
         table_network(model, distortion)
+
+
+SHAPE = (1, 28, 28)
+BAD = {
+    "cnn of 23x24": (
+        lambda: cnn((1, 23, 24), (4, 5)),
+        r"24x24 .*, but got \(1, 23, 24",
+    ),
+    "cnn of 24x23": (
+        lambda: cnn((1, 24, 23), (4, 5)),
+        r"24x24 .*, but got \(1, 24, 23",
+    ),
+    "cnn of no channel": (lambda: cnn((0, 28, 28), (4, 5)), r"but got \(0, 28, 28\)"),
+    "cnn without channels": (lambda: cnn((28, 28), (4, 5)), r"\(C, H, W\) .* \(28, 28"),
+    "cnn of one layer": (lambda: cnn(SHAPE, (4,)), r"filters to be 2 .* got \(4,\)"),
+    "cnn of no filters": (lambda: cnn(SHAPE, (0, 5)), r"2 numbers from 1 .* \(0, 5\)"),
+    "fcn of no pixels": (lambda: fcn((1, 0, 28), ()), r"1x1 .* got \(1, 0, 28\)"),
+    "fcn of no units": (lambda: fcn(SHAPE, (9, 0)), r"hidden to be .* got \(9, 0\)"),
+    "compact of none": (lambda: compact_cnn(()), "at least one convolution"),
+    "compact of 0": (lambda: compact_cnn((4, 0)), r"filters to be .* got \(4, 0\)"),
+    "nothing to pool": (lambda: Network(nn.Flatten(), pool=2), "but got pool=2"),
+    "pool of 0": (lambda: Network(nn.Flatten(), pool=0), "at least 1, .* got pool=0"),
+    "nothing to straighten": (
+        lambda: Network(nn.Flatten()).straighten(torch.zeros(2, *SHAPE)),
+        "expected a network with a transformer, but it has none",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)
+def test_what_makes_no_network_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_smallest_images_of_a_cnn():
+    """Of 24x24 pixels one place is left: (24 - 8) / 2 = 8, (8 - 6) / 2 = 1."""
+    assert sizes(cnn((2, 24, 24), (4, 5)), torch.rand(3, 2, 24, 24))[3:] == [
+        ("MaxPool2d", 5, 1, 1),
+        ("Linear", 10),
+    ]
