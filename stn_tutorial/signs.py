@@ -53,7 +53,7 @@ def sign_network(model: str, classes: int = CLASSES) -> Network:
         classes: how many kinds of sign to tell apart.
 
     Raises:
-        ValueError: an unknown model.
+        ValueError: an unknown model, or no classes.
 
     Used in chapter 7.
     """
@@ -61,6 +61,8 @@ def sign_network(model: str, classes: int = CLASSES) -> Network:
         raise ValueError(
             f"expected model to be one of {SIGN_MODELS}, but got: {model!r}"
         )
+    if classes < 1:
+        raise ValueError(f"expected classes to be at least 1, but got {classes}")
     first, second, third, fourth = FILTERS[model]
     early = [
         *_convolution(3, first, side=5),
@@ -150,13 +152,17 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
         shape (N, 3, H, W), in [0, 1].
 
     Raises:
-        ValueError: images of another shape.
+        ValueError: images of another shape or type.
 
     Used for the records of chapter 7.
     """
     if images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(
             f"expected images of shape (N, 3, H, W), but got {tuple(images.shape)}"
+        )
+    if not (images.is_floating_point() or images.dtype == torch.uint8):
+        raise ValueError(
+            f"expected images as floats or bytes (torch.uint8), but got {images.dtype}"
         )
     n = len(images)
     if not images.is_floating_point():
@@ -178,7 +184,7 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
     """Tell how well windows fit boxes: the intersection's area over the union's.
 
     The areas are counted on a lattice of 150x150 points from -1.5 to 1.5; of a window
-    that reaches beyond, the rest does not count.
+    that reaches beyond, the rest does not count. All is computed in float32.
 
     Args:
         theta: affine transforms; the window of each is where it sends the square from
@@ -189,7 +195,8 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
         from 0 (apart) to 1 (the same), shape (N,).
 
     Raises:
-        ValueError: theta or boxes of another shape.
+        ValueError: theta or boxes of another shape; a theta that is not finite; a box
+            whose edges are not in order; or a pair that no point of the lattice is in.
 
     Used in chapter 7.
     """
@@ -199,7 +206,11 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
             "expected theta of shape (N, 2, 3) or (1, 2, 3) and boxes of shape (N, 4), "
             f"but got {tuple(theta.shape)} and {tuple(boxes.shape)}"
         )
-    theta = theta.expand(n, 2, 3)
+    if not theta.isfinite().all():
+        raise ValueError("expected theta to be finite, but it holds NaN or inf")
+    if not (boxes[:, :2] < boxes[:, 2:]).all():
+        raise ValueError("expected boxes with x1 < x2 and y1 < y2, but not all are so")
+    theta = theta.float().expand(n, 2, 3)
     line = torch.linspace(-1.5, 1.5, 150)
     points = torch.cartesian_prod(line, line)  # (22500, 2)
     shares = []
@@ -211,7 +222,14 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
         in_box = ((points >= low) & (points <= high)).all(dim=2)
         both = (in_window & in_box).sum(dim=1)
         shares.append(both / (in_window | in_box).sum(dim=1))
-    return torch.cat(shares)
+    share = torch.cat(shares)
+    if share.isnan().any():
+        first = share.isnan().nonzero()[0].item()
+        raise ValueError(
+            "expected a point of the lattice, from -1.5 to 1.5, in each window or its "
+            f"box, but number {first} has none"
+        )
+    return share
 
 
 def find_windows(network: Network, images: Tensor) -> Tensor:

@@ -130,6 +130,11 @@ def test_an_unknown_model_is_refused():
         sign_network("resnet")
 
 
+def test_no_classes_are_refused():
+    with pytest.raises(ValueError, match="classes to be at least 1, but got 0"):
+        sign_network("cnn-small", classes=0)
+
+
 # How the images vary
 
 
@@ -181,6 +186,12 @@ def test_images_of_another_shape_are_refused(shape):
         augment(torch.zeros(shape), generator())
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.complex64])
+def test_images_of_another_type_are_refused(dtype):
+    with pytest.raises(ValueError, match=f"floats or bytes .*, but got {dtype}"):
+        augment(torch.ones(2, 3, 48, 48, dtype=dtype), generator())
+
+
 # Windows and boxes
 
 
@@ -226,6 +237,35 @@ def test_one_window_serves_all_boxes():
 def test_windows_and_boxes_of_other_shapes_are_refused(theta, boxes):
     with pytest.raises(ValueError, match=r"boxes of shape \(N, 4\), but got \("):
         overlap(torch.ones(theta), torch.ones(boxes))
+
+
+FAR = torch.tensor([[[0.1, 0, 5], [0, 0.1, 5]]])
+BOX = (-0.5, -0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("theta", "box", "message"),
+    [
+        (identity() * math.nan, BOX, "theta to be finite"),
+        (identity() / 0, BOX, "theta to be finite"),
+        (identity(), (math.nan, -0.5, 0.5, 0.5), "x1 < x2 and y1 < y2"),
+        (identity(), (0.5, -0.5, -0.5, 0.5), "x1 < x2 and y1 < y2"),
+        (identity(), (-0.5, 0.5, 0.5, 0.5), "x1 < x2 and y1 < y2"),
+        (FAR, (4.5, 4.5, 5.5, 5.5), r"from -1.5 to 1.5, .* number 1 has none"),
+    ],
+)
+def test_what_has_no_overlap_is_refused(theta, box, message):
+    """And does not count as apart."""
+    theta = torch.cat([identity(), theta])
+    with pytest.raises(ValueError, match=message):
+        overlap(theta, torch.tensor([BOX, box]))
+
+
+def test_overlap_of_other_precisions():
+    boxes = torch.tensor([[-0.5, -0.25, 0.5, 0.25]])
+    wanted = overlap(scaling(0.5), boxes)
+    for dtype in (torch.float16, torch.float64):
+        assert torch.equal(overlap(scaling(0.5).to(dtype), boxes.to(dtype)), wanted)
 
 
 def test_windows_are_what_the_transformer_looks_through(images):

@@ -42,7 +42,8 @@ def sign_recipe(images: int | None = None) -> Recipe:
     Args:
         images: train on so many images instead, to try things out.
     """
-    return Recipe(images=images or 400_000, localisation_rate=0.1)
+    images = 400_000 if images is None else images
+    return Recipe(images, localisation_rate=0.1)
 
 
 def as_tensors(images: ndarray, labels: ndarray) -> tuple[Tensor, Tensor]:
