@@ -318,6 +318,23 @@ def test_read_idx(shape):
     assert torch.equal(read, torch.tensor(values, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"but got 0 bytes that start with \[\]"),
+        (b"\0\0\x08", "but got 3 bytes"),
+        (gzip.compress(b"packed"), r"bytes that start with \[31, 139, 8, 0\]"),
+        (b"\0\0\x0d\1\0\0\0\1\0\0\0\0", r"\[0, 0, 13, 1\]"),  # floats
+        (idx(np.zeros((2, 3)))[:11], r"but got 11 bytes .* \[0, 0, 8, 2\]"),
+        (idx(np.zeros((2, 3)))[:-1], r"6 values, as its sizes \(2, 3\) say, but got 5"),
+        (idx(np.zeros((2, 3))) + b"\0", r"sizes \(2, 3\) say, but got 7"),
+    ],
+)
+def test_what_is_no_idx_file_is_refused(content, message):
+    with pytest.raises(ValueError, match=message):
+        read_idx(content)
+
+
 def test_mnist_itself(monkeypatch):
     """The real files, where this machine has them: their sums, sizes and look."""
     monkeypatch.setattr(mnist, "MIRRORS", ())

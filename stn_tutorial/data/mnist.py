@@ -1,5 +1,6 @@
 """MNIST: 70,000 handwritten digits, downloaded on first use and checked."""
 
+import math
 import struct
 from pathlib import Path
 
@@ -67,11 +68,27 @@ def load_mnist(root: str | Path | None = None) -> Digits:
 def read_idx(content: bytes) -> Tensor:
     """Read the bytes of an idx file as a tensor of the shape that its head gives.
 
-    Byte 3 counts the dimensions. Their sizes follow, four bytes each, the highest
-    first; then the values.
+    Two zeros come first, then 8, which says that the values are bytes, and the number
+    of dimensions. Their sizes follow, four bytes each, the highest first; then the
+    values.
+
+    Raises:
+        ValueError: the content is not that.
     """
+    known = len(content) > 3 and content[:3] == b"\0\0\x08"
+    if not known or len(content) < 4 + 4 * content[3]:
+        raise ValueError(
+            "expected an idx file of bytes: 0, 0, 8, the number of dimensions and four "
+            f"bytes for the size of each, but got {len(content)} bytes that start with "
+            f"{list(content[:4])}"
+        )
     dimensions = content[3]
     start = 4 + 4 * dimensions
     shape = struct.unpack(f">{dimensions}I", content[4:start])
+    if len(content) - start != math.prod(shape):
+        raise ValueError(
+            f"expected an idx file with {math.prod(shape)} values, as its sizes "
+            f"{shape} say, but got {len(content) - start}"
+        )
     values = torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:]
     return values.view(shape)
