@@ -168,7 +168,8 @@ def relative_difference(a: Tensor, b: Tensor) -> float:
     """How far apart two batches of features are: 0 if equal, 1 if disjoint.
 
     The mean over samples of ||a - b|| / sqrt(||a||^2 + ||b||^2). Features that do
-    not overlap at all are at distance 1; negative features can reach sqrt(2).
+    not overlap at all are at distance 1; negative features can reach sqrt(2). Half
+    precision and whole numbers are computed in float32.
 
     Args:
         a: features, shape (N, ...).
@@ -177,14 +178,15 @@ def relative_difference(a: Tensor, b: Tensor) -> float:
     Raises:
         ValueError: the shapes differ.
 
-    Built in chapter 3, without the guard against 0/0.
+    Built in chapter 3, without float32 for half precision and the guard against 0/0.
     """
     if a.shape != b.shape:
         raise ValueError(
             f"expected features of one shape, but got {tuple(a.shape)} "
             f"and {tuple(b.shape)}"
         )
-    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    dtype = torch.promote_types(a.dtype, torch.float32)
+    a, b = (each.reshape(len(each), -1).to(dtype) for each in (a, b))  # (N, D) each
     scale = (a.square().sum(1) + b.square().sum(1)).sqrt()
     ratio = (a - b).norm(dim=1) / scale.clamp(min=torch.finfo(a.dtype).tiny)
     return ratio.mean().item()

@@ -161,6 +161,22 @@ def test_relative_difference_by_hand(a, b, expected):
     assert relative_difference(10 * a, 10 * b) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_relative_difference_of_halves_is_that_of_the_same_numbers(dtype):
+    """Squares of 300 leave the range of float16."""
+    gen = torch.Generator().manual_seed(0)
+    a = (300 * torch.randn(4, 100, generator=gen)).to(dtype)
+    b = a + torch.randn(4, 100, generator=gen).to(dtype)
+    expected = relative_difference(a.double(), b.double())
+    assert relative_difference(a, b) == pytest.approx(expected, rel=1e-5)
+    assert relative_difference(a, -a) == pytest.approx(2**0.5)
+
+
+def test_relative_difference_of_bytes_does_not_wrap_around():
+    a, b = torch.tensor([[0, 3]]).byte(), torch.tensor([[4, 0]]).byte()
+    assert relative_difference(a, b) == 1
+
+
 def spots():
     """Images with content in the middle only, so that shifts lose nothing."""
     return F.pad(random_images(4, 1, 4, 4).abs(), (6, 6, 6, 6))
