@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stn_tutorial.affine import affine_grid, rotation
+from stn_tutorial.affine import affine_grid, at_least_float32, rotation
 from stn_tutorial.interpolation import grid_sample
 from stn_tutorial.warps import (
     CORNERS,
@@ -62,7 +62,9 @@ def tilted_grid(n: int, generator: torch.Generator) -> Tensor:
     noise = torch.randn(n, 4, 2, generator=generator)
     scale = uniform(0.75, 1, n, generator)[:, None, None]
     corners = torch.tensor(CORNERS) / scale + 5 / 14 * noise
-    return projective_grid(projective_from_corners(corners), (n, 1, 28, 28))
+    # In double, or one draw in a hundred million would count as three on a line.
+    theta = projective_from_corners(corners.double()).float()
+    return projective_grid(theta, (n, 1, 28, 28))
 
 
 def bent_grid(n: int, generator: torch.Generator) -> Tensor:
@@ -100,10 +102,12 @@ def cluttered(images: Tensor, generator: torch.Generator) -> Tensor:
         shape (N, 1, 60, 60).
 
     Raises:
-        ValueError: fewer than two images.
+        TypeError: images that are no tensor.
+        ValueError: fewer than two images, or of another shape or dtype.
 
     Paper: section 4.1 and the appendix. Used in chapter 5.
     """
+    _check_images(images)
     n = len(images)
     if n < 2:
         raise ValueError(
@@ -124,6 +128,19 @@ def cluttered(images: Tensor, generator: torch.Generator) -> Tensor:
         behind = places[each, top, left]
         places[each, top, left] = torch.maximum(behind, piece)
     return canvas[:, None]
+
+
+def _check_images(images: Tensor) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            "expected images as a tensor of shape (N, 1, 28, 28), but got a "
+            f"{type(images).__name__}; torch.as_tensor makes one of an array"
+        )
+    if not images.is_floating_point() or images.shape[1:] != (1, 28, 28):
+        raise ValueError(
+            "expected floating point images of shape (N, 1, 28, 28), but got "
+            f"{images.dtype} of shape {tuple(images.shape)}"
+        )
 
 
 def draw_corners(n: int, room: int, generator: torch.Generator) -> Tensor:
@@ -163,19 +180,17 @@ def distort(
             sooner.
 
     Returns:
-        shape (N, 1, S, S); S is 42 for "RTS", 60 for "TC" and 28 for the others.
+        shape (N, 1, S, S); S is 42 for "RTS", 60 for "TC" and 28 for the others. Half
+        precision is computed in float32, and rounded at the end.
 
     Raises:
+        TypeError: images that are no tensor.
         ValueError: images of another shape or dtype, an unknown distortion, or fewer
             than two images for "TC".
 
     Paper: section 4.1 and the appendix. Used in chapter 5.
     """
-    if not images.is_floating_point() or images.shape[1:] != (1, 28, 28):
-        raise ValueError(
-            "expected floating point images of shape (N, 1, 28, 28), but got "
-            f"{images.dtype} of shape {tuple(images.shape)}"
-        )
+    _check_images(images)
     if distortion not in DISTORTIONS:
         raise ValueError(
             f"expected distortion to be one of {list(DISTORTIONS)}, "
@@ -183,5 +198,6 @@ def distort(
         )
     if distortion == "TC":
         return cluttered(images, generator)
-    grid = GRIDS[distortion](len(images), generator).to(images)
-    return sampler(images, grid, align_corners=False)
+    wide = images.to(at_least_float32(images.dtype))
+    grid = GRIDS[distortion](len(images), generator).to(wide)
+    return sampler(wide, grid, align_corners=False).to(images.dtype)

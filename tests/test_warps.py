@@ -1,24 +1,33 @@
-"""Projective and thin-plate-spline grids, with scikit-image and SciPy as the judges."""
+"""Projective and thin-plate-spline grids: scikit-image, OpenCV and SciPy judge them."""
 
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.interpolate import RBFInterpolator
 from skimage.transform import ProjectiveTransform
+from skimage.transform import warp as scikit_warp
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
+from stn_tutorial import warps
 from stn_tutorial.affine import affine_grid, invert, pixel_centres, rotation
+from stn_tutorial.interpolation import grid_sample
 from stn_tutorial.warps import (
     CORNERS,
+    FAR,
     control_points,
+    matrix_from_projective,
     projective_from_corners,
+    projective_from_matrix,
     projective_grid,
     target_points,
     thin_plate_spline_grid,
+    undo_grid,
     undo_projective,
 )
 
@@ -27,6 +36,10 @@ SIZES = [(1, 1, 1, 1), (1, 3, 1, 5), (1, 1, 4, 1), (1, 2, 7, 4)]
 every_size = pytest.mark.parametrize("size", SIZES)
 precisions = pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)]
+)
+
+every_dtype = pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 )
 
 
@@ -96,24 +109,77 @@ def test_projective_equals_scikit_image(dtype, tolerance):
 
 
 def test_horizon():
-    """Where w = 1 - 3x is below 0.1, from x = 0.375 on, the grid divides by 0.1."""
+    """w = 1 - 3x is above 0 up to x = 0.125; beyond, (u, v) = (1, -2) is far away."""
     theta = torch.tensor([[0, 0, 1, 0, 0, -2, -3, 0]], dtype=torch.float64)
-    theta.requires_grad_()
     row = projective_grid(theta, (1, 1, 1, 8))[0, 0]
     w = 1 - 3 * pixel_centres(8, False, torch.float64)
-    assert (w < 0.1).tolist() == [False] * 5 + [True] * 3
+    assert (w > 0).tolist() == [True] * 5 + [False] * 3
     expected = torch.stack([1 / w, -2 / w], 1)
-    expected[5:] = torch.tensor([10, -20])
-    assert_close(row.detach(), expected)
-    (slope,) = torch.autograd.grad(row.sum(), theta)
+    expected[5:] = torch.tensor([0.5 * FAR, -FAR])
+    assert_close(row, expected)
+
+
+QUADS = {
+    "narrow at the top": [[-0.02, -1], [0.02, -1], [1, 1], [-1, 1]],
+    "a sliver": [[-1, -1e-4], [1, -1e-4], [1, 1e-4], [-1, 2e-4]],
+    "tiny": [[0.3, 0.4], [0.301, 0.4], [0.3012, 0.4011], [0.3, 0.401]],
+    "mirrored": [[1, -1], [-0.6, -0.8], [-1, 1], [1, 0.7]],
+}
+
+
+@pytest.mark.parametrize("quad", QUADS.values(), ids=QUADS)
+@precisions
+def test_convex_corners_give_opencvs_grid(quad, dtype, tolerance):
+    matrix = cv2.getPerspectiveTransform(np.float32(CORNERS), np.float32(quad))
+    corners = torch.tensor([quad], dtype=torch.float32).to(dtype)
+    theta, size = projective_from_corners(corners), (1, 1, 33, 20)
+    points = target_points(size, theta.double())[None].numpy()
+    expected = torch.from_numpy(cv2.perspectiveTransform(points, matrix))
+    grid = projective_grid(theta, size).double().view(1, -1, 2)
+    assert_close(grid, expected, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("sampler", [grid_sample, F.grid_sample])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_behind_the_horizon_nothing_is_seen(sampler, mode):
+    """A white image shows where a place is inside; the horizon crosses each output."""
+    theta = IDENTITY + torch.tensor([[0.9], [1.4]]) * normal(2, 8, dtype=torch.float32)
+    theta[:, 6:] = torch.tensor([[1.5, 0.7], [-0.4, 2.0]])
+    size = (2, 1, 24, 31)
+    points = target_points(size, theta)
+    w = (points @ theta[:, 6:].mT + 1).T.view(2, 1, 24, 31)
+    assert ((w < 0).sum((1, 2, 3)) > 50).all()
+    grid = projective_grid(theta, size)
+    image = 1 + torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0))
+    seen = sampler(image, grid, mode, "zeros", align_corners=False)
+    assert (seen[w <= 0] == 0).all()
+    assert (seen[w > 0] > 1).any()
+    rim = sampler(image, grid, mode, "border", align_corners=False)
+    image[:, :, 2:-2, 2:-2] = 100  # no more than the rim is read
+    other = sampler(image, grid, mode, "border", align_corners=False)
+    assert_close(other[w <= 0], rim[w <= 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_gradients_at_the_horizon_are_finite(dtype):
+    """w is 0 in the lower row, a rounding error in the middle one; once u = v = 0."""
+    lines = [[1, 0, 0, 0, 1, -0.5, 0, -2], [1, 0, 0, 0, 0, 1, 0, -2]]
+    lines += [[1, 0, 0, 0, 1, 0, 0, -2 + 1e-7], [1e-3, 0, 0, 0, 1, -0.5, 1e-7, -2]]
+    theta = torch.tensor(lines, dtype=dtype).requires_grad_()
+    grid = projective_grid(theta, (4, 1, 2, 3))
+    assert grid.isfinite().all()
+    assert (grid[:2, 1].abs().amax(2) == FAR).all()
+    (slope,) = torch.autograd.grad(grid.sum(), theta)
     assert slope.isfinite().all()
 
 
-def test_just_before_the_horizon_nothing_is_kept_back():
-    theta = torch.tensor([[0, 0, 1, 0, 0, -2, -1, 0]], dtype=torch.float64)
-    w = 1 - pixel_centres(8, False, torch.float64)
-    assert w.min() == 0.125
-    assert_close(projective_grid(theta, (1, 1, 1, 8))[0, 0, :, 0], 1 / w)
+@pytest.mark.parametrize("number", range(8))
+def test_a_number_that_is_nan_gives_no_clean_grid(number):
+    theta = IDENTITY.repeat(2, 1)
+    theta[1, number] = torch.nan
+    grid = projective_grid(theta, (2, 1, 3, 4))
+    assert_close(grid[:1], identity_grid((1, 1, 3, 4)))
+    assert grid[1].isnan().any(2).all()
 
 
 @precisions
@@ -135,6 +201,49 @@ def test_corners_in_place_are_the_identity():
     assert_close(projective_from_corners(torch.tensor([CORNERS])), IDENTITY)
 
 
+LINES = {
+    "two at one point": [[0, 0], [0, 0], [1, 1], [0, 1]],
+    "all at one point": [[0.3, 0.3]] * 4,
+    "three on one line": [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3], [-0.5, 0.7]],
+    "opposite ones coincide": [[-1, -1], [1, 0], [-1, -1], [0, 1]],
+    "all on one line": [[-1, 0.7], [-0.2, 0.7], [0.4, 0.7], [0.9, 0.7]],
+}
+
+
+@pytest.mark.parametrize("scale", [1, 1e-3, 100])
+@pytest.mark.parametrize("corners", LINES.values(), ids=LINES)
+@every_dtype
+def test_corners_on_a_line_are_refused(corners, scale, dtype):
+    batch = torch.tensor([CORNERS, corners, CORNERS, corners], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"in sample\(s\) \[1, 3\] three lie on one"):
+        projective_from_corners((scale * batch).to(dtype))
+
+
+@every_dtype
+def test_corners_that_cross_are_refused(dtype):
+    batch = torch.tensor([CORNERS, [CORNERS[i] for i in (0, 1, 3, 2)]], dtype=dtype)
+    with pytest.raises(ValueError, match=r"in sample\(s\) \[1\] the sides cross"):
+        projective_from_corners(batch)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e30])
+@precisions
+def test_corners_may_be_as_near_or_far_as_they_like(scale, dtype, tolerance):
+    at_one = projective_from_corners(torch.tensor([QUADS["mirrored"]], dtype=dtype))
+    scaled = scale * torch.tensor([QUADS["mirrored"]], dtype=dtype)
+    sizes = torch.tensor([scale] * 6 + [1, 1], dtype=dtype)
+    found = projective_from_corners(scaled) / sizes
+    assert_close(found, at_one, atol=tolerance, rtol=tolerance)
+
+
+def test_corners_that_are_nan_give_nan():
+    corners = torch.tensor([CORNERS, CORNERS])
+    corners[1, 2, 0] = torch.nan
+    theta = projective_from_corners(corners)
+    assert_close(theta[:1], IDENTITY)
+    assert theta[1].isnan().all()
+
+
 def test_corners_of_a_batch_of_eight():
     """As many transforms as numbers in one: no axis may be taken for another."""
     corners = torch.tensor(CORNERS) + 0.3 * normal(8, 4, 2, dtype=torch.float32)
@@ -154,19 +263,23 @@ def test_undone_takes_every_point_back_as_scikit_image_does(dtype, tolerance):
         assert_close(seen, expected, atol=100 * tolerance, rtol=100 * tolerance)
 
 
-def test_what_lies_before_the_horizon_is_undone_too():
-    """The corner of a wild tilt is held back at the horizon; no other point is."""
-    theta = torch.tensor([[1.0, 0.2, 0.1, -0.1, 0.9, 0.0, 0.6, 0.45]]).double()
-    size = (1, 1, 28, 28)
-    points = target_points(size, theta).numpy()
-    horizon = points @ theta[0, 6:].numpy() + 1
-    assert horizon.min() < 0.1 < np.sort(horizon)[20]
-    matrix = np.append(theta, 1).reshape(3, 3)
-    expected = torch.from_numpy(ProjectiveTransform(matrix).inverse(points))
-    back = undo_projective(projective_grid(theta, size)).view(-1, 2)
-    near = expected.abs().amax(dim=1) < 1
-    assert near.sum() > 200
-    assert_close(back[near], expected[near], atol=1e-9, rtol=0)
+@pytest.mark.parametrize("tilt", [(0.6, 0.45), (0.8, -0.7), (-1.6, 1.3)])
+@precisions
+def test_what_lies_before_the_horizon_is_undone_too(tilt, dtype, tolerance):
+    """What only points behind the horizon would look at is seen from nowhere."""
+    theta = torch.tensor([[1.0, 0.2, 0.1, -0.1, 0.9, 0.0, *tilt]], dtype=dtype)
+    size = (1, 1, 28, 21)
+    assert (target_points(size, theta) @ theta[0, 6:] + 1).min() < 0.1
+    back = undo_projective(projective_grid(theta, size), (18, 23)).double().view(-1, 2)
+    matrix = np.append(theta.double().numpy(), 1).reshape(3, 3)
+    source = target_points((1, 1, 18, 23), theta).double().numpy()
+    expected = torch.from_numpy(ProjectiveTransform(matrix).inverse(source))
+    before = expected @ theta[0, 6:].double() + 1 > 0
+    near = before & (expected.abs().amax(1) < 2)
+    assert near.sum() > 80
+    assert_close(back[near], expected[near], atol=100 * tolerance, rtol=0)
+    assert (back[~before].abs().amax(1) == FAR).all()
+    assert (~before).any() == (sum(map(abs, tilt)) > 1.2)
 
 
 def test_an_affine_grid_is_undone_by_its_inverse():
@@ -177,18 +290,155 @@ def test_an_affine_grid_is_undone_by_its_inverse():
     assert_close(back, affine_grid(invert(theta), size), atol=1e-5, rtol=0)
 
 
+def test_an_affine_grid_is_undone_for_an_image_of_another_size():
+    theta = rotation(torch.tensor([30.0])) * torch.tensor([[[0.8], [1.3]]])
+    back = undo_projective(affine_grid(theta, (1, 1, 7, 4)), 5)
+    assert_close(back, affine_grid(invert(theta), (1, 1, 5, 5)), atol=1e-5, rtol=0)
+
+
+FLAT = {
+    "on a line": [[1.0, 2.0, 0.1], [0.3, 0.6, 0.2]],
+    "on a point": [[0.0, 0.0, 0.3], [0.0, 0.0, 0.4]],
+}
+
+
+@pytest.mark.parametrize("undo", [undo_projective, undo_grid])
+@pytest.mark.parametrize("flat", FLAT.values(), ids=FLAT)
+@every_dtype
+def test_a_squashed_grid_cannot_be_undone(flat, undo, dtype):
+    theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], flat], dtype=torch.float64)
+    grid = affine_grid(theta, (2, 1, 9, 8)).to(dtype)
+    with pytest.raises(ValueError, match=r"squashes .* in sample\(s\) \[1\]"):
+        undo(grid)
+
+
+def test_a_horizon_through_the_middle_cannot_be_undone():
+    theta = torch.cat([IDENTITY, IDENTITY])
+    theta[1, 6:] = torch.tensor([40.0, 30.0])
+    with pytest.raises(ValueError, match=r"close to the middle in sample\(s\) \[1\]"):
+        undo_projective(projective_grid(theta, (2, 1, 32, 32)))
+
+
+@pytest.mark.parametrize("undo", [undo_projective, undo_grid])
+def test_a_grid_that_is_nan_is_undone_to_nan(undo):
+    grid = projective_grid(tilts(2), (2, 1, 9, 8))
+    whole = undo(grid)
+    grid[1] = torch.nan
+    back = undo(grid)
+    assert_close(back[0], whole[0])
+    assert back[1].isnan().all()
+
+
+def scipy_spline(points):
+    """SciPy's spline through the lattice of control points, told where they look."""
+    line = np.linspace(-1, 1, round(len(points) ** 0.5))
+    control = np.array([(x, y) for y in line for x in line])
+    return RBFInterpolator(control, points, kernel="thin_plate_spline", degree=1)
+
+
+@pytest.mark.parametrize("turn", [0, 100])
+@pytest.mark.parametrize(
+    ("side", "median", "most"), [(28, 0.012, 0.15), (96, 0.004, 0.1)]
+)
+def test_a_spline_is_undone_within_a_part_of_a_pixel(side, median, most, turn):
+    """Bent as digits of the set E, turned too: SciPy's spline takes each point back."""
+    bend = control_points().double() / 0.9 + 1.5 / 14 * normal(5, 16, 2)
+    points = bend @ rotation(torch.tensor([float(turn)]))[0, :, :2].double().T
+    grid = thin_plate_spline_grid(points, (5, 1, side, side))
+    back = undo_grid(grid, (30, 26)).view(5, -1, 2)
+    source = target_points((5, 1, 30, 26), points)
+    for told, found in zip(points, back, strict=True):
+        inside = found.abs().amax(1) < 1
+        assert inside.sum() > 500
+        seen = torch.from_numpy(scipy_spline(told)(found[inside]))
+        off = (seen - source[inside]).norm(dim=1) * side / 2  # in pixels of the grid
+        assert off.median() < median
+        assert off.max() < most
+
+
+def test_a_spline_undone_shows_the_image_again():
+    """Coordinates as an image: bent, then straightened, they are at home again."""
+    grid = thin_plate_spline_grid(
+        bends(4, 16) / 2 + control_points() / 2, (4, 1, 64, 64)
+    )
+    home = identity_grid((4, 1, 64, 64), torch.float64).expand(4, -1, -1, -1)
+    image = home.permute(0, 3, 1, 2)
+    bent = grid_sample(image, grid, padding_mode="border")
+    straight = grid_sample(bent, undo_grid(grid)).permute(0, 2, 3, 1)
+    middle = slice(16, 48)
+    off = (straight - home)[:, middle, middle].abs() * 32  # in pixels
+    assert off.max() < 0.1
+
+
+def test_an_affine_grid_is_undone_exactly_out_to_the_rim_and_beyond():
+    theta = rotation(torch.tensor([130.0, -75.0])) * torch.tensor([[[0.6], [1.3]]])
+    theta[:, :, 2] = torch.tensor([[0.3, -0.2], [0.0, 0.5]])
+    back = undo_grid(affine_grid(theta, (2, 1, 7, 4)), (6, 5))
+    assert back.abs().max() > 1.5
+    assert_close(back, affine_grid(invert(theta), (2, 1, 6, 5)), atol=1e-5, rtol=0)
+
+
+def test_where_a_grid_folds_pixels_are_found_or_far_away():
+    points = control_points()[None].clone().requires_grad_()
+    folded = points[:, [*range(5), 6, 5, *range(7, 16)]]  # two pins change places
+    grid = thin_plate_spline_grid(folded, (1, 1, 40, 40))
+    back = undo_grid(grid)
+    lost = back.abs().amax(3) == FAR
+    assert 0 < lost.float().mean() < 0.2
+    seen = grid_sample(grid.permute(0, 3, 1, 2), back).permute(0, 2, 3, 1)
+    inside = back.abs().amax(3) < 0.95
+    home = identity_grid((1, 1, 40, 40))
+    assert_close(seen[inside], home[inside], atol=0.01 / 20, rtol=0)
+    (slope,) = torch.autograd.grad(back[~lost].sum(), points)
+    assert slope.isfinite().all()
+
+
+SMOOTH = F.interpolate(normal(1, 1, 5, 6), (40, 50), mode="bicubic")
+PIXELS = np.array([[0.7, 0.2, 5], [-0.15, 0.9, 4], [0.002, 0.004, 1]])
+
+
+@pytest.mark.parametrize("forward", [False, True])
+def test_a_matrix_in_pixels_warps_as_in_scikit_image_and_opencv(forward):
+    theta = projective_from_matrix(-3 * PIXELS, (40, 50), (30, 44), forward)
+    grid = projective_grid(theta, (1, 1, 30, 44)).double()
+    seen = grid_sample(SMOOTH, grid, align_corners=False)[0, 0].numpy()
+    image = SMOOTH[0, 0].numpy()
+    to_input = np.linalg.inv(PIXELS) if forward else PIXELS
+    expected = scikit_warp(image, to_input, output_shape=(30, 44), order=1)
+    rim = abs(expected) > 1e-3  # scikit-image does not fade at the rim
+    np.testing.assert_allclose(seen[rim], expected[rim], atol=1e-4)
+    flags = cv2.INTER_LINEAR + (0 if forward else cv2.WARP_INVERSE_MAP)
+    expected = cv2.warpPerspective(image, PIXELS, (44, 30), flags=flags)
+    # OpenCV rounds each place to a 32nd of a pixel.
+    np.testing.assert_allclose(seen, expected, atol=0.04)
+
+
+@pytest.mark.parametrize("forward", [False, True])
+def test_theta_becomes_the_matrix_again(forward):
+    batch = np.stack([PIXELS, np.linalg.inv(PIXELS), np.eye(3)])
+    theta = projective_from_matrix(torch.from_numpy(batch), (40, 50), 64, forward)
+    matrix = matrix_from_projective(theta, (40, 50), 64, forward)
+    assert_close(matrix, torch.from_numpy(batch / batch[:, 2:, 2:]))
+
+
+def test_a_matrix_gives_theta_in_a_precision_that_serves():
+    sizes = (40, 50), (30, 44)
+    eye = torch.eye(3)
+    assert projective_from_matrix(np.eye(3), *sizes).dtype == torch.float32
+    assert projective_from_matrix(eye.double(), *sizes).dtype == torch.float64
+    assert projective_from_matrix(eye.bfloat16(), *sizes).dtype == torch.float32
+    assert projective_from_matrix(eye.long(), *sizes).dtype == torch.float32
+
+
 @pytest.mark.parametrize("side", [2, 3, 4, 6])
 @precisions
 def test_spline_equals_scipy(side, dtype, tolerance):
     points, size = bends(3, side**2, dtype), (3, 1, 5, 8)
     grid = thin_plate_spline_grid(points, size)
     assert grid.dtype == dtype
-    line = np.linspace(-1, 1, side)
-    control = np.array([(x, y) for y in line for x in line])
     where = target_points(size, points).double().numpy()
     for told, seen in zip(points.double(), grid.double(), strict=True):
-        spline = RBFInterpolator(control, told, kernel="thin_plate_spline", degree=1)
-        expected = torch.from_numpy(spline(where)).view_as(seen)
+        expected = torch.from_numpy(scipy_spline(told)(where)).view_as(seen)
         assert_close(seen, expected, atol=10 * tolerance, rtol=10 * tolerance)
 
 
@@ -259,8 +509,9 @@ def test_one_theta_serves_a_batch(make, one, n):
         (lambda points: thin_plate_spline_grid(points, (2, 1, 3, 4)), bends(2, 9)),
         (projective_from_corners, torch.tensor(CORNERS) + 0.3 * normal(2, 4, 2)),
         (undo_projective, projective_grid(tilts(2), (2, 1, 3, 4))),
+        (undo_grid, projective_grid(tilts(2), (2, 1, 3, 4))),
     ],
-    ids=["projective", "spline", "corners", "undone"],
+    ids=["projective", "spline", "corners", "undone", "undone nearly"],
 )
 def test_gradcheck(function, numbers):
     assert torch.autograd.gradcheck(function, numbers.clone().requires_grad_())
@@ -296,6 +547,80 @@ def test_a_first_call_without_numbers_leaves_none_behind():
     assert_close(thin_plate_spline_grid(points, size), identity_grid(size).double())
 
 
+def test_splines_are_kept_within_a_bound(monkeypatch):
+    """Three matrices of 4 x 8 pixels fit; the one that was used longest ago goes."""
+    monkeypatch.setattr(warps, "_kept", {})
+    monkeypatch.setattr(warps, "SPLINE_CACHE_BYTES", 3 * 32 * 16 * 8 + 1)
+
+    def made(height, width):
+        return warps._spline_matrix(4, height, width, np.float64)
+
+    first, second, third = made(4, 8), made(8, 4), made(2, 16)
+    assert made(4, 8) is first
+    made(16, 2)
+    assert made(4, 8) is first
+    assert made(2, 16) is third
+    assert made(8, 4) is not second
+    assert np.array_equal(made(8, 4), second)
+    assert made(100, 100) is not made(100, 100)  # too large, so made each time
+    assert sum(matrix.nbytes for matrix in warps._kept.values()) <= 3 * 32 * 16 * 8
+
+
+MAKERS = {
+    "projective": (projective_grid, tilts(5, torch.float32)),
+    "spline": (thin_plate_spline_grid, bends(5, 16, torch.float32)),
+}
+every_maker = pytest.mark.parametrize(("make", "theta"), MAKERS.values(), ids=MAKERS)
+
+
+@every_maker
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_gives_places_in_float32(make, theta, dtype):
+    half, size = theta.to(dtype), (5, 1, 30, 200)
+    assert_close(make(half, size), make(half.float(), size), atol=0, rtol=0)
+
+
+CORE = {
+    "projective": (lambda theta: projective_grid(theta, (2, 1, 6, 8)), tilts(2)),
+    "spline": (lambda theta: thin_plate_spline_grid(theta, (2, 1, 6, 8)), bends(2, 16)),
+    "corners": (projective_from_corners, torch.tensor(CORNERS) + 0.2 * normal(2, 4, 2)),
+    "undone": (undo_projective, projective_grid(tilts(2), (2, 1, 6, 8))),
+    "undone nearly": (undo_grid, projective_grid(tilts(2), (2, 1, 6, 8))),
+}
+every_function = pytest.mark.parametrize(("function", "given"), CORE.values(), ids=CORE)
+
+
+@every_function
+def test_autocast_changes_no_place(function, given):
+    expected = function(given.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(function(given.float()), expected, atol=0, rtol=0)
+
+
+@every_function
+def test_works_under_vmap(function, given):
+    """Refusals look at values, which vmap does not let a program do."""
+    several = torch.stack([given, given.flip(0)])
+    expected = torch.stack([function(one) for one in several])
+    assert_close(torch.func.vmap(function)(several), expected)
+
+
+@every_maker
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_with_a_batch_of_any_size(make, theta, strict):
+    class Grid(torch.nn.Module):
+        def forward(self, theta, images):
+            return make(theta, images.shape)
+
+    images, any_n = torch.zeros(5, 1, 6, 7), {0: torch.export.Dim.DYNAMIC}
+    program = torch.export.export(
+        Grid(), (theta[:2], images[:2]), dynamic_shapes=(any_n, any_n), strict=strict
+    ).module()
+    for n in (1, 5):
+        expected = make(theta[:n], images[:n].shape)
+        assert_close(program(theta[:n], images[:n]), expected)
+
+
 BAD = {
     "seven numbers": (
         lambda: projective_grid(torch.zeros(2, 7), (2, 1, 4, 4)),
@@ -311,7 +636,7 @@ BAD = {
     ),
     "projective: another N": (
         lambda: projective_grid(tilts(2), (3, 1, 4, 4)),
-        r"N = 2, but got \(3, 1, 4, 4\)",
+        r"N = 2, one for each transform, but got \(3, 1, 4, 4\)",
     ),
     "projective: size of three": (
         lambda: projective_grid(IDENTITY, (1, 4, 4)),
@@ -319,15 +644,15 @@ BAD = {
     ),
     "projective: no rows": (
         lambda: projective_grid(IDENTITY, (1, 1, 0, 4)),
-        r"positive C, H, W .* got \(1, 1, 0, 4\)",
+        r"positive whole numbers C, H, W, but got \(1, 1, 0, 4\)",
     ),
     "spline: another N": (
         lambda: thin_plate_spline_grid(bends(2, 16), (3, 1, 4, 4)),
-        r"N = 2, but got \(3, 1, 4, 4\)",
+        r"N = 2, one for each transform, but got \(3, 1, 4, 4\)",
     ),
     "spline: no batch": (
         lambda: thin_plate_spline_grid(control_points(), (1, 1, 4, 4)),
-        r"shape \(N, K, 2\) .* got \(16, 2\)",
+        r"shape \(N, K, 2\), but got .* \(16, 2\); points\[None\] makes a batch",
     ),
     "spline: not a square": (
         lambda: thin_plate_spline_grid(torch.zeros(1, 15, 2), (1, 1, 4, 4)),
@@ -339,7 +664,7 @@ BAD = {
     ),
     "spline: three coordinates": (
         lambda: thin_plate_spline_grid(torch.zeros(1, 16, 3), (1, 1, 4, 4)),
-        r"shape \(N, 16, 2\), but got torch.float32 of shape \(1, 16, 3\)",
+        r"shape \(N, K, 2\), but got torch.float32 of shape \(1, 16, 3\)",
     ),
     "spline: whole numbers": (
         lambda: thin_plate_spline_grid(torch.zeros(1, 16, 2).int(), (1, 1, 4, 4)),
@@ -359,15 +684,47 @@ BAD = {
     ),
     "a grid of one row": (
         lambda: undo_projective(torch.zeros(2, 1, 4, 2)),
-        r"two rows and columns, but got torch.float32 of shape \(2, 1, 4, 2\)",
+        r"two rows and columns, but got \(2, 1, 4, 2\)",
     ),
     "a grid of three coordinates": (
         lambda: undo_projective(torch.zeros(2, 4, 4, 3)),
-        r"shape \(N, H, W, 2\) .* got torch.float32 of shape \(2, 4, 4, 3\)",
+        r"shape \(N, h, w, 2\), but got torch.float32 of shape \(2, 4, 4, 3\)",
     ),
     "a grid of whole numbers": (
         lambda: undo_projective(torch.zeros(2, 4, 4, 2).int()),
         "floating point grid .* got torch.int32",
+    ),
+    "one grid without a batch": (
+        lambda: undo_grid(torch.zeros(4, 4, 2)),
+        r"got torch.float32 of shape \(4, 4, 2\); grid\[None\] makes a batch",
+    ),
+    "undone to half a pixel": (
+        lambda: undo_projective(identity_grid((1, 1, 4, 4)), (3, 2.5)),
+        r"size \(H, W\) of positive whole numbers, .* got \(3, 2.5\)",
+    ),
+    "numbers of one transform": (
+        lambda: projective_grid(IDENTITY[0], (1, 1, 4, 4)),
+        r"got torch.float32 of shape \(8,\); theta\[None\] makes a batch",
+    ),
+    "half a row": (
+        lambda: projective_grid(IDENTITY, (1, 1, 4.5, 4)),
+        r"positive whole numbers C, H, W, but got \(1, 1, 4.5, 4\)",
+    ),
+    "a matrix of two rows": (
+        lambda: projective_from_matrix(PIXELS[:2], 4, 4),
+        r"shape \(3, 3\) or \(N, 3, 3\), but got \(2, 3\); .* lacks the row",
+    ),
+    "a matrix without inverse": (
+        lambda: projective_from_matrix(np.ones((3, 3)), 4, 4, forward=True),
+        r"no inverse: .* in sample\(s\) \[0\]",
+    ),
+    "a middle on the horizon": (
+        lambda: projective_from_matrix([[1, 0, 0], [0, 1, 0], [2, 0, -3]], 4, 4),
+        r"the middle .* lies on the horizon in sample\(s\) \[0\]",
+    ),
+    "a theta without inverse": (
+        lambda: matrix_from_projective(torch.zeros(1, 8), 4, 4, forward=True),
+        r"no inverse: .* in sample\(s\) \[0\]",
     ),
 }
 
@@ -375,4 +732,19 @@ BAD = {
 @pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: projective_grid(IDENTITY.numpy(), (1, 1, 4, 4)),
+        lambda: thin_plate_spline_grid(control_points()[None].numpy(), (1, 1, 4, 4)),
+        lambda: projective_from_corners(np.array([CORNERS])),
+        lambda: undo_projective(identity_grid((1, 1, 4, 4)).numpy()),
+        lambda: undo_grid(identity_grid((1, 1, 4, 4)).numpy()),
+    ],
+)
+def test_an_array_is_named(call):
+    with pytest.raises(TypeError, match="got a ndarray; torch.as_tensor makes"):
         call()

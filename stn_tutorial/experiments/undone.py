@@ -23,7 +23,9 @@ def tilt_and_undo(images: Tensor, generator: torch.Generator) -> Tensor:
     """Distort images (N, 1, 28, 28) as P does, and undo each distortion."""
     grid = tilted_grid(len(images), generator)
     tilted = F.grid_sample(images, grid, align_corners=False)
-    return F.grid_sample(tilted, undo_projective(grid), align_corners=False)
+    # In double: nearly squashed, a digit is still no reason to stop a training.
+    back = undo_projective(grid.double()).to(images)
+    return F.grid_sample(tilted, back, align_corners=False)
 
 
 def tilted_and_undone(
