@@ -169,6 +169,12 @@ def take_step(
 
 def _check_data(images: Tensor, labels: Tensor) -> None:
     """Refuse what no network could learn, or be measured by."""
+    for name, given in (("images", images), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise TypeError(
+                f"expected {name} to be a tensor, but got a {type(given).__name__}; "
+                "torch.as_tensor makes one of an array or a list"
+            )
     if len(images) == 0 or labels.shape != (len(images),):
         raise ValueError(
             f"expected at least one image, and a label for each, but got {len(images)} "
@@ -201,7 +207,7 @@ def _check_theta(localisation: nn.Module, inputs: Any, theta: Tensor) -> None:
     trains, nothing waits for it here; :func:`error_rate` looks at every moment.
     """
     if torch.compiler.is_compiling() or (theta.is_cuda and localisation.training):
-        return
+        return  # neither stops for a number
     if not math.isfinite(theta.detach().sum()):  # quicker than each number alone
         raise ValueError(
             "expected a finite theta, but a localisation net gives NaN or inf: the "
@@ -280,6 +286,7 @@ def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
         labels: from 0 to K - 1, shape (N,), on the CPU.
 
     Raises:
+        TypeError: images or labels that are no tensors.
         ValueError: no images, or not one label for each; labels that are no whole
             numbers, or out of range; images, theta or scores with NaN; or scores of
             another shape.
@@ -342,6 +349,7 @@ def train(
         the notes. The network is left in training mode.
 
     Raises:
+        TypeError: images or labels that are no tensors.
         ValueError: no images, or not one label for each; images that are not finite,
             or labels out of range; a network without weights to train; the recipe
             trains for less than a batch; no moments; watched images, but no

@@ -394,10 +394,11 @@ def test_sampler_is_asked(digits):
 
     def sampler(images, grid, align_corners):
         asked.append((images, grid.shape, align_corners))
-        return "what the sampler gave"
+        return given
 
+    given = torch.rand(3, 1, 42, 42)
     images = digits.train_images[:3]
-    assert distort(images, "RTS", seeded(), sampler) == "what the sampler gave"
+    assert distort(images, "RTS", seeded(), sampler) is given
     ((seen, shape, align_corners),) = asked
     assert seen is images
     assert shape == (3, 42, 42, 2)
@@ -416,6 +417,19 @@ def test_double_precision_and_range(distortion, digits):
 
 
 DEVICES = ["meta", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.parametrize("sampler", [grid_sample, F.grid_sample])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@every_distortion
+def test_half_precision_only_rounds(distortion, dtype, sampler, digits):
+    """Places are computed in float32: the same numbers, rounded at the end."""
+    images = digits.train_images[:20].to(dtype)
+    found = distort(images, distortion, seeded(), sampler)
+    wanted = distort(images.float(), distortion, seeded(), F.grid_sample)
+    assert found.dtype == dtype
+    rounding = torch.finfo(dtype).eps / 2
+    assert ((found.float() - wanted).abs() <= rounding * wanted + 1e-5).all()
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -460,6 +474,14 @@ BAD = {
         r"but got torch.float32 of shape \(2, 3, 28, 28\)",
     ),
     "no batch": (lambda: distort(IMAGES[0], "E", seeded()), r"shape \(1, 28, 28\)"),
+    "another size among clutter": (
+        lambda: cluttered(torch.zeros(2, 1, 20, 20), seeded()),
+        r"but got torch.float32 of shape \(2, 1, 20, 20\)",
+    ),
+    "colours among clutter": (
+        lambda: cluttered(torch.zeros(2, 3, 28, 28), seeded()),
+        r"but got torch.float32 of shape \(2, 3, 28, 28\)",
+    ),
     "bytes": (
         lambda: distort(IMAGES.byte(), "TC", seeded()),
         "floating point images .* but got torch.uint8",
@@ -479,3 +501,12 @@ BAD = {
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@every_distortion
+def test_arrays_are_no_tensors(distortion):
+    told = r"a tensor of shape \(N, 1, 28, 28\), but got a ndarray"
+    with pytest.raises(TypeError, match=told):
+        distort(IMAGES.numpy(), distortion, seeded())
+    with pytest.raises(TypeError, match=told):
+        cluttered(IMAGES.numpy(), seeded())

@@ -300,6 +300,20 @@ def test_what_cannot_be_measured_is_refused(scores, images, labels, message):
     assert network.training
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "told"),
+    [
+        (FEW.numpy(), torch.arange(3), "images to be a tensor, but got a ndarray"),
+        (FEW, [0, 1, 2], "labels to be a tensor, but got a list"),
+    ],
+)
+def test_arrays_and_lists_are_no_tensors(images, labels, told):
+    with pytest.raises(TypeError, match=told):
+        error_rate(Answers(THREE), images, labels)
+    with pytest.raises(TypeError, match=told):
+        train(small_network(), images, labels, "R", SHORT, VALIDATION)
+
+
 @pytest.mark.parametrize("shape", [(59,), (1,), (60, 1)])
 def test_error_rate_needs_one_label_for_each_image(shape):
     message = rf"got 60 images and labels of shape \({', '.join(map(str, shape))},?\)"
