@@ -87,8 +87,8 @@ def load_weights(path: str | Path, network: nn.Module) -> None:
             f"{expected} it lacks {sorted(wanted.keys() - weights.keys())} and has "
             f"{sorted(weights.keys() - wanted.keys())} instead"
         )
-    for name, weight in weights.items():
-        own = wanted[name]
+    for name, own in wanted.items():
+        weight = weights[name]
         floats = weight.is_floating_point() and own.is_floating_point()
         if weight.shape != own.shape or not (floats or weight.dtype == own.dtype):
             raise ValueError(
