@@ -56,7 +56,9 @@ class BFloat16(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """What the module gives, as float32."""
         device = input.device.type
-        quick = multiplies_bfloat16(device)
+        # What is exported runs elsewhere: onnxruntime has no convolution in bfloat16.
+        exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+        quick = multiplies_bfloat16(device) and not exporting()
         with torch.autocast(device, torch.bfloat16, enabled=quick):
             return self.module(input).float()
 

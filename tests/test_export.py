@@ -13,6 +13,7 @@ from torch import nn
 from torch.export import Dim, export
 from torch.testing import assert_close
 
+from stn_tutorial import networks
 from stn_tutorial.affine import affine_grid, identity
 from stn_tutorial.interpolation import grid_sample
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
@@ -176,6 +177,19 @@ def test_compiled_in_one_graph(warp):
         assert_close(*results)
     with torch.autocast("cpu", torch.bfloat16):
         assert_same(transformer, compiled, [EXAMPLE])
+
+
+def test_a_network_of_the_table(monkeypatch):
+    """Where it computes in bfloat16, what is exported still is float32."""
+    monkeypatch.setattr(networks, "multiplies_bfloat16", lambda device: True)
+    network = networks.table_network("st-cnn-affine", "R").eval()
+    run = in_onnxruntime(export(network, (random_images(2, 1, 28, 28),)))
+    monkeypatch.undo()
+    exact = nn.Module.double(network)
+    images = random_images(2, 1, 28, 28)
+    scores = run(images)
+    expected = exact(images.double())
+    assert (scores - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_half_precision_is_exported():
