@@ -21,8 +21,14 @@ from stn_tutorial.affine import (
     scaling,
     translation,
 )
-from stn_tutorial.exercises import check
-from stn_tutorial.interpolation import grid_sample, look_up, unnormalise, warp
+from stn_tutorial.exercises import chapter_2, check
+from stn_tutorial.interpolation import (
+    bilinear_kernel,
+    grid_sample,
+    look_up,
+    unnormalise,
+    warp,
+)
 from stn_tutorial.pooling import windows
 
 MINE = [name for name in EXERCISES if name[0] in "0123"]
@@ -84,6 +90,18 @@ def forgetful(images: Tensor, angle: float, factor: float, pixels: float) -> Ten
     changed = resize(images, factor)
     changed = shift(images, pixels)
     return changed
+
+
+def shift_down(images: Tensor, pixels: float) -> Tensor:
+    return warp(images, translation(0, -2 * pixels / images.shape[-2]))
+
+
+def shift_by_share(images: Tensor, pixels: float) -> Tensor:
+    return warp(images, translation(-pixels / images.shape[-1], 0))
+
+
+def shift_by_pixels(images: Tensor, pixels: float) -> Tensor:
+    return warp(images, translation(-pixels, 0))
 
 
 # 0.3: the surest answer
@@ -150,6 +168,12 @@ def crop_from_corner(box: tuple, size: tuple) -> Tensor:
     return affine((x2 - x1) / w, 0.0, tx, 0.0, (y2 - y1) / h, ty)
 
 
+def crop_of_two(box: tuple, size: tuple) -> Tensor:
+    (x1, y1, x2, y2), (h, w) = box, size
+    tx, ty = (x1 + x2) / w - 1, (y1 + y2) / h - 1
+    return affine(2 * (x2 - x1) / w, 0.0, tx, 0.0, 2 * (y2 - y1) / h, ty)
+
+
 def crop_from_zero(box: tuple, size: tuple) -> Tensor:
     (x1, y1, x2, y2), (h, w) = box, size
     tx, ty = (x1 + x2) / 2 / w, (y1 + y2) / 2 / h
@@ -178,9 +202,18 @@ def turn_pixels(
     return pixel_to_normalised(matrix, size, size, align_corners)
 
 
-def turn_normalised(point: tuple, angle_deg: float, size: tuple) -> Tensor:
+def turn_about_edge(point: tuple, angle_deg: float, size: tuple) -> Tensor:
     (px, py), (h, w) = point, size
-    x, y = (px + 0.5) / w * 2 - 1, (py + 0.5) / h * 2 - 1
+    x, y = 2 * px / w - 1, 2 * py / h - 1
+    there, back = translation(x, y), translation(-x, -y)
+    return compose(there, turn_centre(point, angle_deg, size), back)
+
+
+def turn_normalised(
+    point: tuple, angle_deg: float, size: tuple, half: float = 0.5
+) -> Tensor:
+    (px, py), (h, w) = point, size
+    x, y = (px + half) / w * 2 - 1, (py + half) / h * 2 - 1
     return compose(translation(x, y), rotation(angle_deg), translation(-x, -y))
 
 
@@ -239,6 +272,21 @@ def signed_kernel(d: Tensor, a: float) -> Tensor:
     return torch.where(d <= 1, near, torch.where(d < 2, far, 0))
 
 
+def detached(sampler: Callable) -> Callable:
+    return lambda input, grid, *a: sampler(input, grid.detach(), *a)
+
+
+def wide_as_high(input: Tensor, grid: Tensor, a: float) -> Tensor:
+    x = unnormalise(grid[..., 0], input.shape[2], align_corners=False)
+    y = unnormalise(grid[..., 1], input.shape[3], align_corners=False)
+    output = 0
+    for m in (x.floor() + offset for offset in (-1, 0, 1, 2)):
+        for n in (y.floor() + offset for offset in (-1, 0, 1, 2)):
+            weight = cubic_kernel(x - m, a) * cubic_kernel(y - n, a)
+            output = output + weight[:, None] * look_up(input, m, n)
+    return output
+
+
 def sample_cubic(
     input: Tensor,
     grid: Tensor,
@@ -259,6 +307,65 @@ def sample_cubic(
             row = n.clamp(0, height - 1) if border else n
             output = output + weight[:, None] * look_up(input, column, row)
     return output
+
+
+# The sampler: the chapter's, and others as a reader may write them
+
+
+def abs_kernel(distance: Tensor) -> Tensor:
+    return (1 - distance.abs()).clamp(min=0)
+
+
+def sampler(
+    kernel: Callable = abs_kernel,
+    upper: Callable = lambda x: x.floor() + 1,
+    lower: Callable = torch.floor,
+    in_pixels: Callable = lambda coordinate, size: (coordinate + 1) * (size / 2) - 0.5,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    def sample(input: Tensor, grid: Tensor) -> Tensor:
+        x = in_pixels(grid[..., 0], input.shape[3])
+        y = in_pixels(grid[..., 1], input.shape[2])
+        output = 0
+        for m in (lower(x), upper(x)):
+            for n in (lower(y), upper(y)):
+                weight = kernel(x - m) * kernel(y - n)
+                output = output + weight[:, None] * look_up(input, m, n)
+        return output
+
+    return sample
+
+
+def four_corners(upper: Callable) -> Callable[[Tensor, Tensor], Tensor]:
+    """A sampler by the formula with four pixels and (1 - a), a."""
+
+    def sample(input: Tensor, grid: Tensor) -> Tensor:
+        x = ((grid[..., 0] + 1) * input.shape[3] - 1) / 2
+        y = ((grid[..., 1] + 1) * input.shape[2] - 1) / 2
+        x0, y0, x1, y1 = x.floor(), y.floor(), upper(x), upper(y)
+        a, b = (x - x0)[:, None], (y - y0)[:, None]
+        above = (1 - a) * look_up(input, x0, y0) + a * look_up(input, x1, y0)
+        below = (1 - a) * look_up(input, x0, y1) + a * look_up(input, x1, y1)
+        return (1 - b) * above + b * below
+
+    return sample
+
+
+with_ceil = four_corners(torch.ceil)
+with_one_more = four_corners(lambda x: x.floor() + 1)
+
+
+def left_tent(distance: Tensor) -> Tensor:
+    """Every corner counted to its left side: the other slope that there is."""
+    slope = torch.where(distance <= 0, 1.0, -1.0)
+    return torch.where((distance > -1) & (distance <= 1), 1 + slope * distance, 0)
+
+
+from_left = sampler(left_tent, torch.ceil, lambda x: x.ceil() - 1)
+
+
+def from_both_sides(input: Tensor, grid: Tensor) -> Tensor:
+    """The mean of both slopes: a difference over two pixels."""
+    return (from_left(input, grid) + sampler(bilinear_kernel)(input, grid)) / 2
 
 
 # 2.2: straight through
@@ -288,6 +395,17 @@ def nothing_detached(input: Tensor, grid: Tensor) -> Tensor:
     return smooth + (nearest - smooth)
 
 
+def straight_by(
+    sample: Callable, align_corners: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    def answer(input: Tensor, grid: Tensor) -> Tensor:
+        smooth = sample(input, grid)
+        nearest = grid_sample(input, grid, "nearest", align_corners=align_corners)
+        return smooth + (nearest - smooth).detach()
+
+    return answer
+
+
 # 2.3: a clean warp
 
 
@@ -303,6 +421,12 @@ def distance_down(image: Tensor, theta: Tensor, size: tuple) -> float:
     height, width = image.shape[2:]
     x, y = (grid[0, 1, 0] - grid[0, 0, 0]).tolist()
     return math.hypot(x * width / 2, y * height / 2)
+
+
+def warp_clean_by_corners(image: Tensor, theta: Tensor, size: tuple) -> Tensor:
+    for _ in range(math.floor(math.log2(max(1, distance_down(image, theta, size))))):
+        image = F.avg_pool2d(image, 2)
+    return warp(image, theta, size, align_corners=True)
 
 
 def warp_clean_in_grid_units(image: Tensor, theta: Tensor, size: tuple) -> Tensor:
@@ -457,6 +581,17 @@ RIGHT = [
     ("1.4", least_squares),
     ("2.1", sample_cubic),
     ("2.2", straight_through),
+    ("2.2", straight_by(with_one_more)),
+    ("sampler", sampler(bilinear_kernel)),
+    (
+        "sampler",
+        sampler(bilinear_kernel, in_pixels=partial(unnormalise, align_corners=0)),
+    ),
+    ("sampler", with_one_more),
+    ("sampler", from_left),
+    ("sampler", grid_sample),
+    ("sampler", partial(F.grid_sample, align_corners=False)),
+    ("sampler", lambda input, grid: grid_sample(input.double(), grid.double())),
     ("2.3", warp_clean),
     ("3.1", same_order_in_each),
     ("3.1", with_loops),
@@ -490,6 +625,10 @@ WRONG = [
     ("0.2", lambda x, a, f, p: turn(resize(shift(x, p), f), a), "in another order"),
     ("0.2", lambda x, a, f, p: turn(shift(resize(x, f), p), a), "in another order"),
     ("0.2", lambda x, a, f, p: resize(shift(turn(x, a), p), f), "in another order"),
+    ("0.2", lambda x, a, f, p: shift_down(resize(turn(x, a), f), p), "moves down"),
+    ("0.2", lambda x, a, f, p: shift_by_share(resize(turn(x, a), f), p), "half as far"),
+    ("0.2", lambda x, a, f, p: shift_by_pixels(resize(turn(x, a), f), p), "has left"),
+    ("0.2", lambda x, a, f, p: in_one_warp(x, math.radians(a), f, p), "into radians"),
     (
         "0.3",
         lambda *case: torch.stack(ask(*case)).amax(dim=0).argmax(dim=1),
@@ -503,6 +642,11 @@ WRONG = [
     ("0.3", last_angle, "only the last angle"),
     ("0.3", lambda net, x, a: surest_so_far(net, x, [-b for b in a]), "the other way"),
     ("0.3", winning_angle, "the places of the winning angles"),
+    (
+        "0.3",
+        lambda net, x, a: surest_so_far(net, x, [math.radians(b) for b in a]),
+        "into radians",
+    ),
     (
         "0.3",
         lambda *case: (
@@ -522,11 +666,16 @@ WRONG = [
     ("1.2", partial(crop, less=1), "the centres of the outer pixels"),
     ("1.2", crop_from_corner, "the window's corner"),
     ("1.2", crop_from_zero, "run from 0 to 1 here"),
+    ("1.2", crop_of_two, "twice as wide and high"),
     ("1.2", lambda box, size: translation(*box[:2]), "the numbers are in pixels"),
     ("1.3", lambda p, a, size: turn_pixels(p[::-1], a, size), "x and y changed"),
     ("1.3", lambda p, a, size: turn_pixels(p, a, size[::-1]), "x and y changed"),
     ("1.3", lambda p, a, size: turn_by_formula(p, -a, size), "turns the other way"),
-    ("1.3", turn_normalised, "the picture is sheared"),
+    ("1.3", turn_normalised, "Turn pixels"),
+    ("1.3", partial(turn_normalised, half=0), "Turn pixels"),
+    ("1.3", lambda p, a, size: rotation(a), "this is `rotation` alone"),
+    ("1.3", turn_about_edge, "half a pixel is missing"),
+    ("1.3", lambda p, a, size: turn_pixels(p, math.radians(a), size), "into radians"),
     (
         "1.3",
         partial(turn_pixels, in_order=lambda *thetas: compose(*thetas[::-1])),
@@ -537,6 +686,7 @@ WRONG = [
     ("1.3", turn_unconverted, "the numbers are in pixels"),
     ("1.4", lambda target, source: least_squares(source, target), "the inverse"),
     ("1.4", shiftless, "it has no shift"),
+    ("1.4", lambda t, s: least_squares(t.flip(1), s.flip(1)), "x and y changed"),
     ("1.4", reshaped, "stand in the wrong order"),
     ("1.4", of_three, "three of the pairs"),
     ("2.1", lambda x, g, a: sample_cubic(x, g, -0.75), "a changes nothing"),
@@ -547,6 +697,21 @@ WRONG = [
     ("2.1", lambda x, g, a: sample_cubic(x, g[..., [1, 0]], a), "x and y changed"),
     ("2.1", partial(sample_cubic, align_corners=True), "centres of the outer pixels"),
     ("2.1", partial(sample_cubic, border=True), "it reads the border"),
+    ("2.1", wide_as_high, "height and width changed places"),
+    ("2.1", detached(sample_cubic), "no gradient reaches the grid"),
+    (
+        "2.1",
+        lambda x, g, a: sample_cubic(
+            x, torch.stack([g[..., 0], g[..., 1].detach()], 3), a
+        ),
+        "the gradient of the grid is not",
+    ),
+    (
+        "2.1",
+        lambda x, g, a: sample_cubic(x.detach(), g, a),
+        "the gradient of the pixels is not",
+    ),
+    ("2.1", lambda x, g, a: sample_cubic(x, g, a).detach().numpy(), "with a gradient"),
     ("2.1", partial(sample_cubic, kernel=signed_kernel), "with its sign"),
     ("2.2", grid_sample, "this is bilinear alone"),
     ("2.2", partial(grid_sample, mode="nearest"), "the gradient is 0 everywhere"),
@@ -554,6 +719,33 @@ WRONG = [
     ("2.2", lambda x, g: straight_through(x, g).detach(), "the gradient is 0"),
     ("2.2", roles_swapped, "the roles changed places"),
     ("2.2", wrong_sign, "the gradient has the wrong sign"),
+    (
+        "2.2",
+        straight_by(partial(grid_sample, align_corners=True), align_corners=True),
+        "centres of the outer pixels",
+    ),
+    ("2.2", straight_by(with_ceil), "the upper neighbour is `ceil`"),
+    ("2.2", straight_by(sampler(bilinear_kernel, torch.ceil)), "neighbour is `ceil`"),
+    ("2.2", straight_by(sampler()), "made with `abs`"),
+    ("sampler", with_ceil, "the slope, is 0"),
+    ("sampler", sampler(upper=torch.ceil), "which so counts twice"),
+    ("sampler", sampler(bilinear_kernel, torch.ceil), "which so counts twice"),
+    ("sampler", sampler(), "made with `abs`"),
+    ("sampler", detached(grid_sample), "no gradient reaches the grid"),
+    ("sampler", from_both_sides, "the values are right, but of the grid's"),
+    ("sampler", lambda x, g: grid_sample(x.detach(), g), "gradient of the pixels is"),
+    ("sampler", partial(grid_sample, mode="nearest"), "this is nearest"),
+    ("sampler", partial(grid_sample, padding_mode="border"), "it reads the border"),
+    ("sampler", partial(grid_sample, align_corners=True), "centres of the outer"),
+    ("sampler", lambda x, g: grid_sample(x, g.flip(3)), "x and y changed places"),
+    ("sampler", lambda x, g: grid_sample(x, g).detach().numpy(), "with a gradient"),
+    (
+        "sampler",
+        sampler(
+            bilinear_kernel, in_pixels=lambda c, size: (c + 1) * (48 - size) / 2 - 0.5
+        ),
+        "height and width changed places",
+    ),
     ("2.3", warp, "averaged too rarely, or not at all"),
     ("2.3", warp_clean_in_grid_units, "averaged too rarely, or not at all"),
     ("2.3", warp_clean_once, "averaged too rarely, or not at all"),
@@ -562,6 +754,7 @@ WRONG = [
     ("2.3", partial(warp_clean, rounded=round), "once too often"),
     ("2.3", warp_clean_and_halve, "theta was changed"),
     ("2.3", warp_clean_and_zoom, "theta was changed"),
+    ("2.3", warp_clean_by_corners, "the centres of the outer pixels"),
     ("3.1", left_in_lines, "lie in one line of the image"),
     ("3.1", whole_windows, "whole windows changed places"),
     ("3.1", everything, "pixels left their windows of 4×4"),
@@ -569,7 +762,7 @@ WRONG = [
     ("3.1", across_the_batch, "from one image to another"),
     ("3.1", lambda images, side: images, "most windows stay as they were"),
     ("3.1", lambda images, side: images.round(decimals=1), "the values are not"),
-    ("3.1", lambda images, side: images[..., :-1], "of the images' shape"),
+    ("3.1", lambda images, side: images[..., :-1], "of shape (3, 1, 24, 36), but got"),
     (
         "3.2",
         lambda net, x, shifts: [
@@ -611,7 +804,7 @@ def test_a_usual_mistake_is_named(exercise: str, answer: Callable, said: str) ->
 
 
 def test_every_hint_is_tested() -> None:
-    assert untested_hints(MINE, WRONG) == []
+    assert untested_hints([*MINE, "sampler"], WRONG) == []
 
 
 # Other wrong answers
@@ -654,5 +847,73 @@ def test_a_network_is_named_in_one_line() -> None:
 
 
 def test_every_exercise_has_a_right_and_a_wrong_answer() -> None:
-    assert {name for name, _ in RIGHT} == set(MINE)
-    assert {name for name, *_ in WRONG} == set(MINE)
+    assert {name for name, _ in RIGHT} == {*MINE, "sampler"}
+    assert {name for name, *_ in WRONG} == {*MINE, "sampler"}
+
+
+# A right result in another form
+
+
+@pytest.mark.parametrize("form", [Tensor.double, Tensor.numpy, Tensor.tolist, list])
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        ("0.1", lambda *case: torch.tensor(nearest_by_hand(*case))),
+        ("0.2", in_one_warp),
+        ("0.3", surest_so_far),
+        ("1.1", lambda angle_deg: torch.tensor(shears(angle_deg))),
+        ("1.2", crop),
+        ("1.3", turn_pixels),
+        ("1.4", least_squares),
+        ("2.3", warp_clean),
+        ("3.1", with_loops),
+        ("3.2", as_tensor),
+        ("3.3", in_one_batch),
+    ],
+)
+def test_numbers_count_and_not_what_holds_them(
+    exercise: str, answer: Callable, form: Callable
+) -> None:
+    verdict = check(exercise, lambda *case: form(answer(*case)))
+    assert verdict, verdict
+
+
+# The gradient on whole pixels
+
+
+@pytest.mark.parametrize("side", [28, 32, 42])
+def test_the_slope_on_either_side_of_a_pixel_will_do_and_no_other(side: int) -> None:
+    case = chapter_2.some_grid(side, side)
+    for right in (
+        with_one_more,
+        from_left,
+        partial(F.grid_sample, align_corners=False),
+    ):
+        assert chapter_2.judge_sampler(chapter_2.run(right, **case), **case) == ""
+    for wrong in (with_ceil, sampler(), from_both_sides):
+        fault = chapter_2.judge_sampler(chapter_2.run(wrong, **case), **case)
+        assert "the values are right, but of the grid's" in fault
+
+
+def test_a_gradient_that_is_not_a_number_is_not_right() -> None:
+    def broken(input: Tensor, grid: Tensor) -> Tensor:
+        return grid_sample(input, grid) + 0 * (grid - grid).abs().sqrt().sum()
+
+    assert "gradients are wrong" in check("sampler", broken).text.replace("2048 ", "")
+
+
+def test_the_gradient_of_the_cubic_sampler_is_that_of_pytorch() -> None:
+    case = chapter_2.some_grid(9, 12)
+    torch_sampler = partial(F.grid_sample, mode="bicubic", align_corners=False)
+    for a, said in ((-0.75, ""), (-0.5, "the gradient of the grid is not: ")):
+        output = torch_sampler(case["input"], case["grid"])
+        fault = chapter_2.judge_cubic_gradient(output, **case, a=a)
+        assert said in fault
+        assert bool(said) == bool(fault)
+
+
+def test_the_chapters_sampler_passes_with_the_kernel_that_the_package_holds() -> None:
+    assert not check("sampler", sampler(abs_kernel))
+    assert check("sampler", sampler(bilinear_kernel)).text == (
+        "The sampler: right, in all 3 cases."
+    )

@@ -86,6 +86,11 @@ def clamped(numbers: Tensor) -> Tensor:
     return window(size, torch.minimum(torch.maximum(numbers[:, :2], -room), room))
 
 
+def without_gradient_of_size(numbers: Tensor) -> Tensor:
+    size = size_of(numbers).detach()
+    return window(size, (1 - size)[:, None] * torch.tanh(numbers[:, :2]))
+
+
 def clamped_place(numbers: Tensor) -> Tensor:
     size = size_of(numbers)
     return window(size, (1 - size)[:, None] * numbers[:, :2].clamp(-1, 1))
@@ -234,6 +239,46 @@ def start_at(theta: Tensor) -> Callable:
     return turned_start
 
 
+class Past(Network):
+    """Wired past its transformer: the classifier gets the images as they came."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.straighten(images)
+        return self.classifier(images)
+
+
+class CutOff(Network):
+    """The classifier sees the transformer's output, but no gradient comes back."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.straighten(images)[0].detach())
+
+
+def wired(kind: type[Network], distortion: str) -> Network:
+    """A trained network, wired in another way."""
+    side = {"R": 28, "RTS": 42}[distortion]
+    sort = "FCN" if kind is Past else "ST-FCN"
+    one = trained(sort, distortion, 19_200 if distortion == "R" else 6400)
+    if kind is CutOff:
+        return kind(one.classifier, one.transformer, one.pool)
+    half = LocalisationNet((1, side // 2, side // 2))
+    transformer = SpatialTransformer(nn.Sequential(nn.AvgPool2d(2), half))
+    return kind(one.classifier, transformer)
+
+
+class Frozen(CutOff):
+    """Its grid stays still since nothing of the transformer ever learns."""
+
+
+def frozen() -> Network:
+    network = still()
+    return Frozen(network.classifier, network.transformer, network.pool)
+
+
+def start_of_five_numbers(net: Network) -> None:
+    net.transformer.localisation[1].last = nn.Linear(32, 5)
+
+
 def start_by_copy(net: Network) -> Network:
     state = net.state_dict()
     c, s = math.cos(math.radians(40)), math.sin(math.radians(40))
@@ -371,19 +416,29 @@ def pooled(first: float, second: float, n: int) -> Tensor:
 RIGHT = [
     ("4.1", lambda: by_arctan),
     ("4.1", lambda: by_corners),
+    ("4.1", lambda: lambda numbers: by_corners(numbers.double())),
     ("4.2", lambda: best_each),
+    ("4.2", lambda: lambda *case: torch.stack(best_each(*case))),
+    ("4.2", lambda: lambda *case: best_each(*case)[-1].double().numpy()),
     ("4.3", lambda: ["last.bias"]),
     ("4.3", lambda: {"0.localisation.last.bias"}),
-    ("4.3", lambda: "last.bias"),
+    ("4.3", lambda: (name for name in ["last.bias"])),
     ("5.1", still),
+    ("5.1", frozen),
+    (
+        "5.1",
+        lambda: nn.Sequential(still().transformer, nn.AvgPool2d(2), still().classifier),
+    ),
     ("5.1", lambda: (still(), 40.0)),
     ("5.2", lambda: start_at(rotation(40.0))),
     ("5.2", lambda: start_by_copy),
     ("5.3", lambda: [trained(k, "R", 19_200) for k in ("FCN", "ST-FCN")]),
     ("5.3", lambda: tuple((trained(k, "R", 19_200), 0) for k in ("ST-FCN", "FCN"))),
     ("6.1", lambda: spline),
+    ("6.1", lambda: lambda theta: spline(theta).double().tolist()),
     ("6.2", lambda: lambda d, e: math.ceil(2 * e * (100 - e) * 4 / d**2)),
     ("6.3", lambda: lambda pixels: tilt(pixels / 14)[1]),
+    ("6.3", lambda: lambda pixels: tilt(pixels / 14)[1][None].numpy()),
     ("7.1", lambda: overlap_by()),
     ("7.2", lambda: alone),
     ("7.2", lambda: alone()),
@@ -411,6 +466,8 @@ WRONG = [
     ("4.1", lambda: clamped, "the gradient is zero"),
     ("4.1", lambda: clamped_place, "the gradient is zero"),
     ("4.1", lambda: lambda n: by_corners(n).detach(), "no gradient flows"),
+    ("4.1", lambda: without_gradient_of_size, "is zero for number 2"),
+    ("4.1", lambda: lambda n: by_corners(n).detach().numpy(), "no gradient flows"),
     ("4.1", lambda: tilted, "turned or sheared"),
     ("4.1", lambda: oblong, "is not square"),
     ("4.1", lambda: half_way, "near the image's upper left corner"),
@@ -422,21 +479,41 @@ WRONG = [
     ("4.2", lambda: best_start, "these are starts"),
     ("4.2", lambda: two_starts, "see image 0, 2"),
     ("4.2", lambda: lambda s, t, theta: [theta[:1]], "at its end, but there is"),
+    ("4.2", lambda: lambda s, t, theta: [], "the list is empty"),
+    ("4.2", lambda: lambda s, t, theta: [theta * math.nan], "not finite"),
+    ("4.3", lambda: "last.bias", "a string, which is a list of letters"),
+    ("4.3", lambda: list(body().named_parameters()), "pairs of a name and a parameter"),
+    ("4.3", lambda: list(body().parameters()), "names, which are strings, but got a t"),
     ("4.3", lambda: ["last.weight", "last.bias"], "multiplied by the layer's input"),
     ("4.3", lambda: dict(body().named_parameters()), "has no parameter called"),
     ("4.3", lambda: ["body.1.weight"], "multiplied by the last layer's weights"),
     ("4.3", lambda: [], "not every gradient is zero"),
+    ("4.3", lambda: [], "given the images as they came"),
     ("5.1", moving, "the grid still moves"),
     ("5.1", still_elsewhere, "not where it started"),
     ("5.1", st_fcn, "learned next to nothing"),
     ("5.1", lambda: trained("FCN", "RTS", 6400), "has no transformer"),
     ("5.1", lambda: 29.3, "expected the trained network itself"),
+    ("5.1", lambda: (None, 29.3), "but got 2 values (None, a number)"),
+    ("5.1", lambda: trained("ST-FCN", "R", 19_200), "does not run on images of RTS"),
+    ("5.1", lambda: wired(Past, "RTS"), "never sees what the transformer makes"),
     ("5.2", lambda: start_of_another_layer, "Which layer gives theta?"),
     ("5.2", lambda: lambda net: st_fcn(), "change in `net` itself"),
     ("5.2", lambda: start_at(rotation(-40.0)), "turns the other way"),
     ("5.2", lambda: start_at(rotation(math.radians(40))), "takes degrees"),
     ("5.2", lambda: start_in_radians, "take radians"),
     ("5.2", lambda: start_of_a_new_layer, "differs from image to image"),
+    ("5.2", lambda: start_of_five_numbers, "does not run any more: RuntimeError"),
+    (
+        "5.3",
+        lambda: [trained("FCN", "R", 19_200), wired(Past, "R")],
+        "the scores stay the same when theta changes",
+    ),
+    (
+        "5.3",
+        lambda: [trained("FCN", "R", 19_200), wired(CutOff, "R")],
+        "is None, since no path leads from the loss to them. Is theta or the grid cut",
+    ),
     ("5.3", lambda: (3.2, 3.0), "expected the two trained networks"),
     ("5.3", lambda: [trained("FCN", "R", 19_200)] * 2, "and one with it"),
     (
@@ -477,6 +554,7 @@ WRONG = [
         ),
         "the centres of 4 x 4 pixels",
     ),
+    ("6.1", lambda: lambda theta: spline(theta).flatten(1), "of shape (1, 16, 2), but"),
     ("6.2", lambda: lambda d, e: e * (100 - e) / (d / 2) ** 2, "one network's error"),
     ("6.2", lambda: lambda d, e: 2 * e * (100 - e) / d**2, "once its standard"),
     ("6.2", lambda: lambda d, e: 2 * e * (100 - e) / (2 * d) ** 2, "is half its"),
@@ -581,6 +659,19 @@ def test_a_usual_mistake_is_named(exercise: str, make: Callable, said: str) -> N
 
 def test_every_hint_is_tested() -> None:
     assert untested_hints(MINE, WRONG) == []
+
+
+@pytest.mark.parametrize("exercise", ["5.1", "7.2"])
+def test_a_network_comes_back_as_it_went(exercise: str) -> None:
+    network = still() if exercise == "5.1" else alone()
+    for training in (True, False):
+        network.train(training).requires_grad_().zero_grad()
+        before = copy.deepcopy(network.state_dict())
+        assert check(exercise, network)
+        assert all(module.training == training for module in network.modules())
+        assert all(weights.grad is None for weights in network.parameters())
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, before[name])
 
 
 # Other wrong answers

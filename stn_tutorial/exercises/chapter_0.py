@@ -1,5 +1,6 @@
 """The exercises of chapter 0: why geometry matters."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,6 +17,7 @@ WRONG_ORDER = (
     "the changes come in another order. First turn, then resize, then shift: a shift "
     "that comes earlier is itself turned or resized."
 )
+RADIANS = "the angle was turned into radians. `rotation` takes degrees."
 
 
 # 0.1: the label of the nearest digit
@@ -76,6 +78,15 @@ def in_order(*order: int) -> Callable[..., Tensor]:
         return one_by_one(images, *(thetas[i] for i in order))
 
     return mistaken
+
+
+def change_and_shift(
+    images: Tensor, angle_deg: float, factor: float, pixels: float, down: bool = False
+) -> Tensor:
+    """Turn and resize, then shift by normalised units, across or down."""
+    turn, resize, _ = three_changes(images, angle_deg, factor, 0)
+    shift = translation(0, -pixels) if down else translation(-pixels, 0)
+    return one_by_one(images, turn, resize, shift)
 
 
 def soft_images() -> Tensor:
@@ -192,6 +203,31 @@ EXERCISES = {
                     images, angle_deg, factor, -pixels
                 ),
             ),
+            (
+                "the content moves down, not to the right. The first number of "
+                "`translation` is for x, the second for y.",
+                lambda images, angle_deg, factor, pixels: change_and_shift(
+                    images, angle_deg, factor, 2 * pixels / images.shape[2], down=True
+                ),
+            ),
+            (
+                "the content moves half as far. A width of W pixels is 2 normalised "
+                "units, so one pixel is 2 / W.",
+                lambda images, angle_deg, factor, pixels: change_and_shift(
+                    images, angle_deg, factor, pixels / images.shape[3]
+                ),
+            ),
+            (
+                "the content has left the image. `translation` takes normalised units, "
+                "not pixels.",
+                change_and_shift,
+            ),
+            (
+                RADIANS,
+                lambda images, angle_deg, factor, pixels: change_all(
+                    images, math.radians(angle_deg), factor, pixels
+                ),
+            ),
             (WRONG_ORDER, in_order(2, 0, 1)),
             (WRONG_ORDER, in_order(1, 2, 0)),
             (WRONG_ORDER, in_order(0, 2, 1)),
@@ -226,6 +262,12 @@ EXERCISES = {
             (
                 "the images turn the other way.",
                 lambda net, images, angles: surest(net, images, [-a for a in angles]),
+            ),
+            (
+                RADIANS,
+                lambda net, images, angles: surest(
+                    net, images, [math.radians(a) for a in angles]
+                ),
             ),
             (
                 "these are the places of the winning angles in `angles`. The answer is "

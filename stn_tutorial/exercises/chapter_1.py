@@ -1,7 +1,6 @@
 """The exercises of chapter 1: affine transforms."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from sklearn.linear_model import LinearRegression
@@ -16,11 +15,11 @@ from stn_tutorial.affine import (
     shear,
     translation,
 )
-from stn_tutorial.exercises import Exercise
+from stn_tutorial.exercises import Exercise, WrongForm, kind, numbers_in
 
 Box = tuple[int, int, int, int]
 Size = tuple[int, int]
-Point = tuple[int, int]
+Point = tuple[float, float]
 
 SWAPPED = (
     "x and y changed places. Points and boxes are (x, y), and x runs along the width; "
@@ -39,13 +38,27 @@ CORNERS = (
     "`align_corners=False` they are the image's edges."
 )
 PIXELS = "the numbers are in pixels. theta is in normalised coordinates."
+RADIANS = "the angle was turned into radians. `rotation` takes degrees."
+SHEARED = (
+    "it turns in normalised coordinates. Their units differ in x and y when the image "
+    "is not square, so the picture is sheared. Turn pixels."
+)
+HALF = (
+    "half a pixel is missing. Pixel 0 has its centre half a pixel inside the image's "
+    "edge, so pixel x lies at (2 x + 1) / W - 1."
+)
 
 
 # 1.1: a rotation by three shears
 
 
-def by_shears(answer: Callable, angle_deg: float) -> Tensor:
-    k, m = answer(angle_deg)
+def three_shears_together(got: object, angle_deg: float) -> Tensor:
+    numbers = numbers_in(got)
+    if numbers is None or len(numbers.flatten()) != 2:
+        raise WrongForm(f"expected two numbers, k and m, but got {kind(got)}.")
+    k, m = numbers.flatten().tolist()
+    if not (math.isfinite(k) and math.isfinite(m)):
+        raise WrongForm("k or m is not finite.")
     return compose(shear(k, 0), shear(0, m), shear(k, 0))
 
 
@@ -79,6 +92,12 @@ def crop_from_corner(box: Box, size: Size) -> Tensor:
     return theta
 
 
+def crop_twice_as_large(box: Box, size: Size) -> Tensor:
+    theta = crop(box, size)
+    theta[:, :, :2] *= 2
+    return theta
+
+
 def crop_from_zero(box: Box, size: Size) -> Tensor:
     theta = crop(box, size)
     theta[:, :, 2] = (theta[:, :, 2] + 1) / 2  # from 0 to 1
@@ -100,8 +119,10 @@ def turn_in_pixels(point: Point, angle_deg: float, size: Size) -> Tensor:
     return compose(translation(x, y), rotation(angle_deg), translation(-x, -y))
 
 
-def turn_sheared(point: Point, angle_deg: float, size: Size) -> Tensor:
-    x, y = ((2 * p + 1) / n - 1 for p, n in zip(point, size[::-1], strict=True))
+def turn_sheared(
+    point: Point, angle_deg: float, size: Size, half: float = 0.5
+) -> Tensor:
+    x, y = (2 * (p + half) / n - 1 for p, n in zip(point, size[::-1], strict=True))
     return compose(translation(x, y), rotation(angle_deg), translation(-x, -y))
 
 
@@ -114,10 +135,11 @@ def turn_in_wrong_order(point: Point, angle_deg: float, size: Size) -> Tensor:
 # 1.4: theta from points
 
 
-def one_theta(answer: Callable, target: Tensor, source: Tensor) -> object:
-    theta = answer(target, source)
-    batch = isinstance(theta, Tensor) and theta.shape == (1, 2, 3)
-    return theta[0] if batch else theta  # both shapes will do
+def one_theta(got: object, target: Tensor, source: Tensor) -> object:
+    theta = numbers_in(got)
+    if theta is None:
+        return got
+    return theta[0] if theta.shape == (1, 2, 3) else theta  # both shapes will do
 
 
 def fit(target: Tensor, source: Tensor) -> Tensor:
@@ -155,7 +177,7 @@ EXERCISES = {
     "1.1": Exercise(
         asks="three_shears(angle_deg)",
         cases=lambda: [{"angle_deg": angle} for angle in (30.0, -45.0, 10.0, 120.0)],
-        apply=by_shears,
+        read=three_shears_together,
         expected=rotation,
         mistakes=[
             (OTHER_WAY, lambda angle_deg: rotation(-angle_deg)),
@@ -185,6 +207,11 @@ EXERCISES = {
             (
                 "tx and ty hold the window's corner. They say where its centre lies.",
                 crop_from_corner,
+            ),
+            (
+                "the window is twice as wide and high as the box. The numbers before x "
+                "and y multiply a square from -1 to 1, which is 2 wide.",
+                crop_twice_as_large,
             ),
             (
                 "tx and ty run from 0 to 1 here. Normalised coordinates run from -1 "
@@ -218,10 +245,30 @@ EXERCISES = {
                 OTHER_WAY,
                 lambda point, angle_deg, size: turn_about(point, -angle_deg, size),
             ),
+            (SHEARED, turn_sheared),
             (
-                "it turns in normalised coordinates. Their units differ in x and y "
-                "when the image is not square, so the picture is sheared. Turn pixels.",
-                turn_sheared,
+                SHEARED,
+                lambda point, angle_deg, size: turn_sheared(
+                    point, angle_deg, size, half=0
+                ),
+            ),
+            (
+                "this is `rotation` alone. It turns about the image's centre, and in "
+                "normalised coordinates, whose units differ in x and y when the image "
+                "is not square: the picture is sheared.",
+                lambda point, angle_deg, size: rotation(angle_deg),
+            ),
+            (
+                HALF,
+                lambda point, angle_deg, size: turn_about(
+                    (point[0] - 0.5, point[1] - 0.5), angle_deg, size
+                ),
+            ),
+            (
+                RADIANS,
+                lambda point, angle_deg, size: turn_about(
+                    point, math.radians(angle_deg), size
+                ),
             ),
             (
                 "the two shifts changed places. `compose` applies its last transform "
@@ -244,10 +291,14 @@ EXERCISES = {
     "1.4": Exercise(
         asks="fit_theta(target, source)",
         cases=point_pairs,
-        apply=one_theta,
+        read=one_theta,
         expected=fit,
         mistakes=[
             (INVERSE, lambda target, source: fit(source, target)),
+            (
+                "x and y changed places. Points are (x, y), and so are theta's rows.",
+                lambda target, source: fit(target.flip(1), source.flip(1)),
+            ),
             (
                 "it has no shift. Give each target point a third coordinate, 1.",
                 fit_without_shift,

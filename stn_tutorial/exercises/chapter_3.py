@@ -1,13 +1,14 @@
 """The exercises of chapter 3: pooling."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stn_tutorial.exercises import Exercise
+from stn_tutorial.exercises import Exercise, WrongForm, kind, tensor_of
 from stn_tutorial.pooling import windows
 
 INCOMPLETE = "one of the four turns is missing. The upright image counts as one."
@@ -41,9 +42,11 @@ def sorted_windows(images: Tensor, side: int) -> Tensor:
     return windows(images, side, side).flatten(4).sort(dim=4).values
 
 
+def as_images(got: object, images: Tensor, side: int) -> Tensor:
+    return tensor_of(images.shape, got)
+
+
 def judge_shuffle(got: Tensor, images: Tensor, side: int) -> str:
-    if got.shape != images.shape:
-        return f"expected a tensor of the images' shape, {tuple(images.shape)}."
     if not torch.equal(got.flatten().sort().values, images.flatten().sort().values):
         return "the values are not those of the images any more."
     before, after = sorted_windows(images, side), sorted_windows(got, side)
@@ -71,9 +74,12 @@ def order_windows(cells: Tensor) -> Tensor:
 # 3.2: the shifts that an output survives
 
 
-def as_list(answer: Callable, net: nn.Module, images: Tensor, shifts: list) -> object:
-    got = answer(net, images, shifts)
-    return got if got is None else list(got)
+def as_list(got: object, net: nn.Module, images: Tensor, shifts: list) -> list:
+    flat = got.ndim == 1 if isinstance(got, (Tensor, np.ndarray)) else True
+    other = isinstance(got, (str, bytes, dict, type))
+    if other or not flat or not isinstance(got, Iterable):
+        raise WrongForm(f"expected a list of shifts, but got {kind(got)}.")
+    return sorted(got) if isinstance(got, set) else list(got)
 
 
 def multiples_of_step(net: nn.Sequential, images: Tensor, shifts: list) -> list[int]:
@@ -149,12 +155,13 @@ EXERCISES = {
         cases=lambda: [
             {"images": numbered_images(3, 1, 24, 36), "side": side} for side in (4, 3)
         ],
+        read=as_images,
         judge=judge_shuffle,
     ),
     "3.2": Exercise(
         asks="invariant_shifts(net, images, shifts)",
         cases=circular_nets,
-        apply=as_list,
+        read=as_list,
         expected=multiples_of_step,
         mistakes=[
             (

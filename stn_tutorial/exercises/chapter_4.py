@@ -1,14 +1,22 @@
 """The exercises of chapter 4: the spatial transformer."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from stn_tutorial.affine import identity, rotation
 from stn_tutorial.data.digits import load_digits
-from stn_tutorial.exercises import Exercise, kind, show
+from stn_tutorial.exercises import (
+    Exercise,
+    WrongForm,
+    kind,
+    numbers_in,
+    show,
+    take,
+    tensor_of,
+)
 from stn_tutorial.interpolation import warp
 
 # 4.1: a window that never leaves the image
@@ -18,15 +26,31 @@ def call_with_copy(answer: Callable, numbers: Tensor) -> Tensor:
     return answer(numbers.clone())  # no leaf, like what a net puts out
 
 
-def judge_window(theta: object, numbers: Tensor) -> str:
-    shape = (len(numbers), 2, 3)
-    if not isinstance(theta, Tensor) or theta.shape != shape:
-        return f"expected theta of shape {shape}, but got {kind(theta)}."
-    if not theta.isfinite().all():
-        return "some numbers are not finite."
-    if not theta.requires_grad:
-        return "no gradient flows from theta back to the numbers, so no net can learn."
-    theta = theta.detach()
+def as_theta(got: object, numbers: Tensor) -> Tensor:
+    theta = tensor_of((len(numbers), 2, 3), got, "theta")
+    if not isinstance(got, Tensor) or not got.requires_grad:
+        raise WrongForm(
+            "no gradient flows from theta back to the numbers, so no net can learn."
+        )
+    return theta
+
+
+def judge_gradient(got: Tensor, numbers: Tensor) -> str:
+    """Say which number changes nothing in theta, though all are small."""
+    wish = torch.linspace(0.3, 1.0, got.numel(), dtype=got.dtype).view_as(got)
+    path = got + 0 * numbers.sum()  # a gradient that is missing is 0
+    (gradient,) = torch.autograd.grad(path, numbers, wish.to(path.dtype))
+    still = (gradient == 0) & (numbers.detach().abs() <= 2).all(dim=1, keepdim=True)
+    if not still.any():
+        return ""
+    row, column = still.nonzero()[0].tolist()
+    return (
+        f"the windows are right, but at {show(numbers[row])} the gradient is zero for "
+        f"number {column}, so it cannot learn. Is something detached?"
+    )
+
+
+def judge_window(theta: Tensor, numbers: Tensor) -> str:
     size, place = theta[:, 0, 0], theta[:, :, 2]
     for wrong, what in (
         ((theta[:, 0, 1].abs() + theta[:, 1, 0].abs()) > 1e-5, "is turned or sheared"),
@@ -80,21 +104,24 @@ def net_outputs() -> list[dict[str, Tensor]]:
 STARTS = (0.0, 90.0, 180.0, 270.0)
 
 
-def end_of_path(
-    answer: Callable, source: Tensor, target: Tensor, theta: Tensor
-) -> Tensor:
-    path = answer(source, target, theta)
-    return path[-1] if isinstance(path, Sequence) else path
+def end_of_path(got: object, source: Tensor, target: Tensor, theta: Tensor) -> Tensor:
+    shape = tuple(theta.shape)
+    wanted = f"expected a list with theta of shape {shape} at its end, but"
+    if isinstance(got, (list, tuple)):
+        if not got:
+            raise WrongForm(f"{wanted} the list is empty.")
+        got = got[-1]
+    numbers = numbers_in(got)
+    if numbers is not None and numbers.dim() == 4:  # all on the way in one tensor
+        numbers = numbers[-1]
+    if numbers is None or numbers.shape != shape:
+        raise WrongForm(f"{wanted} there is {kind(got)}.")
+    return tensor_of(shape, numbers)
 
 
 def judge_alignment(
-    found: object, source: Tensor, target: Tensor, theta: Tensor
+    found: Tensor, source: Tensor, target: Tensor, theta: Tensor
 ) -> str:
-    if not isinstance(found, Tensor) or found.shape != theta.shape:
-        return (
-            f"expected a list with theta of shape {tuple(theta.shape)} at its end, "
-            f"but there is {kind(found)}."
-        )
     if all(any(torch.allclose(f, rotation(a)[0]) for a in STARTS) for f in found):
         return "these are starts. What is asked for is where descent ends."
     start, left = (
@@ -127,8 +154,23 @@ LAYERS = ("body.1", "body.3", "last")
 NAMES = {f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")}
 
 
-def as_names(answer: Sequence[str]) -> list[str]:
-    names = [answer] if isinstance(answer, str) else answer
+def as_names(got: object) -> list[str]:
+    if isinstance(got, str):
+        raise WrongForm(
+            "expected a list of names, but got a string, which is a list of letters. "
+            "Put it into square brackets."
+        )
+    if isinstance(got, (bytes, Tensor)) or not isinstance(got, Iterable):
+        raise WrongForm(f"expected a list of names, but got {kind(got)}.")
+    names = list(got)
+    for name in names:
+        if isinstance(name, tuple):
+            raise WrongForm(
+                "expected a list of names alone. `named_parameters` gives pairs of a "
+                "name and a parameter."
+            )
+        if not isinstance(name, str):
+            raise WrongForm(f"expected names, which are strings, but got {kind(name)}.")
     return sorted({str(name).split("localisation.")[-1] for name in names})
 
 
@@ -137,7 +179,12 @@ def judge_names(names: list[str]) -> str:
         if name not in NAMES:
             return f"a `LocalisationNet` has no parameter called {name!r}."
     if not names:
-        return "not every gradient is zero: theta itself can still change."
+        return (
+            "not every gradient is zero: theta itself can still change. (Is `grad` "
+            "None, and not zero, for all of them? Then no path leads from the loss to "
+            "the localisation net: the classifier was given the images as they came, "
+            "not what the transformer made of them.)"
+        )
     if any(name.startswith("body") for name in names):
         return (
             "to reach the layers before it, the gradient is multiplied by the last "
@@ -156,18 +203,21 @@ EXERCISES = {
         asks="attention(numbers)",
         cases=net_outputs,
         apply=call_with_copy,
+        read=as_theta,
         judge=judge_window,
+        besides=judge_gradient,
     ),
     "4.2": Exercise(
         asks="best_of_four(source, target, theta)",
         cases=turned_digits,
-        apply=end_of_path,
+        read=end_of_path,
         judge=judge_alignment,
     ),
     "4.3": Exercise(
         asks="a list of parameters' names",
         cases=lambda: [{}],
-        apply=as_names,
+        apply=take,
+        read=as_names,
         judge=judge_names,
     ),
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from stn_tutorial.affine import affine, affine_grid, compose, invert, rotation, scaling
-from stn_tutorial.exercises import Exercise, difference
+from stn_tutorial.exercises import Exercise, difference, one_number, tensor_of
 from stn_tutorial.warps import (
     CORNERS,
     control_points,
@@ -23,8 +23,13 @@ SWAPPED = "x and y changed places. A point is (x, y), and x runs along the width
 # 6.1: an affine transform as a spline
 
 
-def bend(answer: Callable, theta: Tensor, size: Size) -> Tensor:
-    return thin_plate_spline_grid(answer(theta), size)
+def call_with_theta(answer: Callable, theta: Tensor, size: Size) -> object:
+    return answer(theta)
+
+
+def bend(got: object, theta: Tensor, size: Size) -> Tensor:
+    places = tensor_of((len(theta), 16, 2), got, "places")
+    return thin_plate_spline_grid(places, size)
 
 
 def affine_by_spline(
@@ -77,21 +82,26 @@ def tilts(pixels: float) -> tuple[float, float]:
     return lengths.median().item(), left_over.median().item()
 
 
+def pixels_left(got: object, pixels: float) -> float:
+    return one_number(got)
+
+
 def judge_left_over(number: float, pixels: float) -> str:
     right = tilts(pixels)[1]
-    if float(number) > 4 * right:
+    if number > 4 * right:
         return (
             "the corners move much too far. `projective_from_corners` takes "
             "normalised coordinates, not pixels."
         )
-    return difference(right, float(number), 0.1 * right)
+    return difference(right, number, 0.1 * right)
 
 
 EXERCISES = {
     "6.1": Exercise(
         asks="as_spline(theta)",
         cases=transforms,
-        apply=bend,
+        apply=call_with_theta,
+        read=bend,
         expected=lambda theta, size: affine_grid(theta, size, align_corners=False),
         mistakes=[
             (SWAPPED, lambda theta, size: affine_by_spline(theta, size).flip(3)),
@@ -179,6 +189,7 @@ EXERCISES = {
         asks="left_over_by_corners(pixels)",
         cases=lambda: [{"pixels": 3.0}, {"pixels": 6.0}],
         expected=lambda pixels: tilts(pixels)[1],
+        read=pixels_left,
         judge=judge_left_over,
         mistakes=[
             (

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stn_tutorial.affine import scaling
 from stn_tutorial.data.drawn_signs import draw_signs
-from stn_tutorial.exercises import Exercise, kind
+from stn_tutorial.exercises import Exercise, WrongForm, kind, one_number
 
 # 7.1: the overlap of two rectangles
 
@@ -80,20 +80,22 @@ def windows_and_boxes() -> list[dict[str, Tensor]]:
 BODY = [(16, 3, 5, 5), (16,), (32, 16, 5, 5), (32,), (32, 1152), (32,)]
 
 
-def scores_and_shapes(answer: Callable | nn.Module, images: Tensor) -> object:
+def make(answer: Callable | nn.Module, images: Tensor) -> object:
+    return answer if isinstance(answer, nn.Module) else answer()
+
+
+def scores_and_shapes(network: object, images: Tensor) -> tuple[object, list[tuple]]:
     """Of a network the scores, and the shape of every parameter."""
-    network = answer if isinstance(answer, nn.Module) else answer()
     if not isinstance(network, nn.Module):
-        return network
-    scores = None
-    with torch.no_grad(), suppress(RuntimeError, ValueError):
+        raise WrongForm(f"expected a network, but got {kind(network)}.")
+    scores, training = None, network.training
+    with torch.no_grad(), suppress(Exception):  # it may not take such images
         scores = network.eval()(images)
+    network.train(training)
     return scores, [tuple(weights.shape) for weights in network.parameters()]
 
 
-def judge_alone(found: object, images: Tensor) -> str:
-    if not isinstance(found, tuple):
-        return f"expected a network, but got {kind(found)}."
+def judge_alone(found: tuple[object, list[tuple]], images: Tensor) -> str:
     scores, shapes = found
     if (12, 6) in shapes:
         return (
@@ -126,9 +128,8 @@ def deviations(first: float, second: float, n: int) -> float:
     return abs(p - q) / math.hypot(*((r * (1 - r) / n) ** 0.5 for r in (p, q)))
 
 
-def without_sign(answer: Callable, first: float, second: float, n: int) -> object:
-    number = answer(first, second, n)
-    return None if number is None else abs(number)
+def without_sign(got: object, first: float, second: float, n: int) -> float:
+    return abs(one_number(got))
 
 
 def variance(error: float, n: int) -> float:
@@ -188,7 +189,8 @@ EXERCISES = {
     "7.2": Exercise(
         asks="alone()",
         cases=lambda: [{"images": draw_signs(5, torch.Generator().manual_seed(0))[0]}],
-        apply=scores_and_shapes,
+        apply=make,
+        read=scores_and_shapes,
         judge=judge_alone,
     ),
     "7.3": Exercise(
@@ -201,7 +203,7 @@ EXERCISES = {
                 (50.0, 45.0, 400),
             )
         ],
-        apply=without_sign,
+        read=without_sign,
         expected=deviations,
         mistakes=[
             (
