@@ -372,7 +372,7 @@ def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
             "expected sigma in pixels, 0 or more, or one down and one across, "
             f"but got {sigma!r}"
         )
-    down, across = (_bell(s).to(input) for s in sigmas)
+    down, across = (_bell(s, input) for s in sigmas)
     right, below = across.shape[0] // 2, down.shape[0] // 2
     planes = input.flatten(0, 1)[:, None]  # (N * C, 1, H, W)
     padded = F.pad(planes, [right, right, below, below], mode="replicate")
@@ -380,11 +380,12 @@ def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
     return F.conv2d(blurred, down.view(1, 1, -1, 1)).view_as(input)
 
 
-def _bell(sigma: float) -> Tensor:
+def _bell(sigma: float, like: Tensor) -> Tensor:
     """The weights of a Gaussian, from 4 sigma left of its middle to 4 sigma right."""
     reach = int(4 * sigma + 0.5)
-    x = torch.arange(-reach, reach + 1, dtype=torch.float64) / (sigma or 1)
-    return (x**2 / -2).softmax(dim=0)
+    x = torch.arange(-reach, reach + 1, dtype=at_least_float32(like.dtype))
+    weights = ((x / (sigma or 1)) ** 2 / -2).softmax(dim=0)
+    return weights.to(like)
 
 
 def _check_options(mode: str, padding_mode: str) -> None:
