@@ -205,6 +205,8 @@ LINES = {
     "two at one point": [[0, 0], [0, 0], [1, 1], [0, 1]],
     "all at one point": [[0.3, 0.3]] * 4,
     "three on one line": [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3], [-0.5, 0.7]],
+    "near each other": [[0.7, 0.1], [0.71, 0.11], [0.72, 0.12], [0.73, 0.1]],
+    "nearer": [[0.91, 0.37], [0.9107, 0.3721], [0.9114, 0.3742], [0.912, 0.37]],
     "opposite ones coincide": [[-1, -1], [1, 0], [-1, -1], [0, 1]],
     "all on one line": [[-1, 0.7], [-0.2, 0.7], [0.4, 0.7], [0.9, 0.7]],
 }
@@ -217,6 +219,16 @@ def test_corners_on_a_line_are_refused(corners, scale, dtype):
     batch = torch.tensor([CORNERS, corners, CORNERS, corners], dtype=torch.float64)
     with pytest.raises(ValueError, match=r"in sample\(s\) \[1, 3\] three lie on one"):
         projective_from_corners((scale * batch).to(dtype))
+
+
+@every_dtype
+def test_points_of_a_line_are_refused_however_they_are_rounded(dtype):
+    start, way, other = normal(3, 500, 1, 2)
+    on_line = start + way * normal(500, 3, 1, seed=1)
+    corners = torch.cat([on_line, other], 1).to(dtype)
+    with pytest.raises(ValueError, match="three lie on one line") as error:
+        projective_from_corners(corners)
+    assert str(list(range(500))) in str(error.value)
 
 
 @every_dtype
@@ -263,11 +275,19 @@ def test_undone_takes_every_point_back_as_scikit_image_does(dtype, tolerance):
         assert_close(seen, expected, atol=100 * tolerance, rtol=100 * tolerance)
 
 
-@pytest.mark.parametrize("tilt", [(0.6, 0.45), (0.8, -0.7), (-1.6, 1.3)])
+HORIZONS = {  # and whether a part of the image can be seen from behind it alone
+    "in a corner": ([1.0, 0.2, 0.1, -0.1, 0.9, 0.0, 0.6, 0.45], False),
+    "in another": ([1.0, 0.2, 0.1, -0.1, 0.9, 0.0, 0.8, -0.7], True),
+    "near the middle": ([1.0, 0.2, 0.1, -0.1, 0.9, 0.0, -1.6, 1.3], True),
+    "the source's middle behind it": ([0.3, 0.0, 0.9, 0.1, 0.9, 0.0, 1.1, 0.1], True),
+}
+
+
+@pytest.mark.parametrize(("theta", "cut"), HORIZONS.values(), ids=HORIZONS)
 @precisions
-def test_what_lies_before_the_horizon_is_undone_too(tilt, dtype, tolerance):
+def test_what_lies_before_the_horizon_is_undone_too(theta, cut, dtype, tolerance):
     """What only points behind the horizon would look at is seen from nowhere."""
-    theta = torch.tensor([[1.0, 0.2, 0.1, -0.1, 0.9, 0.0, *tilt]], dtype=dtype)
+    theta = torch.tensor([theta], dtype=dtype)
     size = (1, 1, 28, 21)
     assert (target_points(size, theta) @ theta[0, 6:] + 1).min() < 0.1
     back = undo_projective(projective_grid(theta, size), (18, 23)).double().view(-1, 2)
@@ -279,7 +299,7 @@ def test_what_lies_before_the_horizon_is_undone_too(tilt, dtype, tolerance):
     assert near.sum() > 80
     assert_close(back[near], expected[near], atol=100 * tolerance, rtol=0)
     assert (back[~before].abs().amax(1) == FAR).all()
-    assert (~before).any() == (sum(map(abs, tilt)) > 1.2)
+    assert (~before).any() == cut
 
 
 def test_an_affine_grid_is_undone_by_its_inverse():
