@@ -20,6 +20,8 @@ CHAPTERS := $(wildcard chapters/*.ipynb)
 # It takes as long as all others together.
 LONGEST := chapters/05-straightening-digits.ipynb
 SITE := _build/html/index.html
+# One of the plain notebooks that the site offers, which hold the chapters' code again.
+PLAIN := _build/html/notebooks/01-affine-transforms.ipynb
 PDF := _build/latex/spatial-transformers.pdf
 TEX_PACKAGES := texlive-xetex texlive-fonts-recommended latexmk fonts-freefont-otf fonts-dejavu-core
 # What `make check` compares your files with, to find the tests near your change.
@@ -82,7 +84,7 @@ latex:
 tex-packages:
 	@echo $(TEX_PACKAGES)
 
-test: lint types javascript unit style nbval site browser
+test: lint types javascript unit style site nbval browser
 	@echo; echo "Everything passed."
 
 lint: environment
@@ -115,17 +117,20 @@ style: environment
 	@echo; echo "== Notebooks: style, and outputs no older than the code =="
 	$(BIN)/pytest --quiet tests/test_notebooks.py
 
+$(PLAIN): chapters/$(notdir $(PLAIN)) | environment
+	$(BIN)/jupyter-book build . --quiet
+
 # Each chapter alone in an empty folder, two at a time, the longest first. What setuptools
 # leaves behind would let a file stay in the package after it is gone.
-nbval: environment binder-environment
+nbval: environment binder-environment $(PLAIN)
 	@echo; echo "== Notebooks: alone, as on Binder, every cell gives its stored output again =="
 	rm -rf build stn_tutorial.egg-info
 	PATH="$(abspath $(BINDER))/bin:$$PATH" PIP_QUIET=1 binder/postBuild
 	rm -rf build stn_tutorial.egg-info
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && set -- \
-	&& for path in $(LONGEST) $(filter-out $(LONGEST),$(CHAPTERS)); do \
-	  alone="$$folder/$$(basename $$path .ipynb)"; \
-	  mkdir "$$alone" && cp $$path "$$alone" && set -- "$$@" "$$alone" || exit; \
+	&& for path in $(LONGEST) $(filter-out $(LONGEST),$(CHAPTERS)) $(PLAIN); do \
+	  alone="$$folder/$$path"; \
+	  mkdir -p "$$alone" && cp $$path "$$alone" && set -- "$$@" "$$alone" || exit; \
 	done && JUPYTER_PATH="$(abspath $(BINDER))/share/jupyter" $(BIN)/pytest \
 	  $(TWO) loadfile --no-loadscope-reorder \
 	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$@"

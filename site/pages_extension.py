@@ -1,8 +1,8 @@
 """Sphinx extension: what is done to the site once its pages are written.
 
 The theme's icons shrink to those that the pages show, scripts wait until the text is
-there, and each page gets a content security policy. All need the whole page: the theme
-writes parts of it that no earlier event sees.
+there, downloads are saved, and each page gets a content security policy. All need the
+whole page: the theme writes parts of it that no earlier event sees.
 """
 
 import base64
@@ -113,9 +113,13 @@ def policy(page: str) -> str:
     return "; ".join(rules)
 
 
+# The front page is named like the book.
+TWICE = re.compile(r"<title>(.+) &#8212; \1</title>")
 CHARSET = re.compile(r'<meta charset="utf-8"[^>]*>')
 # The policy forbids scripts in attributes: book.js listens to these buttons instead.
 HANDLER = re.compile(r' onclick="(window\.print|toggleFullScreen)\(\)"')
+# Unless the link says so, a browser shows a notebook that a server calls JSON as text.
+DOWNLOAD = re.compile(r'<a(?=[^>]* class="[^"]*btn-download-source-button)')
 # A script that is fetched holds up the text behind it, unless it may wait. Inline
 # scripts set documentation options, so these come first.
 HASTY = re.compile(r"<script(?=[^>]* src=)(?![^>]*( defer|documentation_options))")
@@ -124,6 +128,8 @@ HASTY = re.compile(r"<script(?=[^>]* src=)(?![^>]*( defer|documentation_options)
 def finish_page(page: str) -> str:
     """Drop what the page does without, and set the policy before all it governs."""
     page = HANDLER.sub("", ICON_SCRIPT.sub("", page))
+    page = TWICE.sub(r"<title>\1</title>", page)
+    page = DOWNLOAD.sub("<a download", page)
     page = HASTY.sub("<script defer", page)
     rule = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}">'
     page, count = CHARSET.subn(lambda found: f"{found[0]}\n{rule}", page, count=1)

@@ -42,11 +42,13 @@ PAGE = """\
 <script src="doctools.js"></script>
 <script src="documentation_options.js"></script>
 <button onclick="window.print()"></button><button onclick="toggleFullScreen()"></button>
+<a href="../notebooks/one.ipynb" target="_blank"
+   class="btn btn-download-source-button"></a><a href="two" class="btn"></a>
 """
 
 
 def test_a_finished_page() -> None:
-    """Its policy comes first, scripts wait, and attributes hold none."""
+    """Its policy comes first, scripts wait, attributes hold none; a download is one."""
     page = finish_page(PAGE)
     lines = page.splitlines()
     assert lines[0] == '<meta charset="utf-8" />'
@@ -56,6 +58,8 @@ def test_a_finished_page() -> None:
         '<script defer src="doctools.js"></script>',
         '<script src="documentation_options.js"></script>',
         "<button></button>" * 2,
+        '<a download href="../notebooks/one.ipynb" target="_blank"',
+        '   class="btn btn-download-source-button"></a><a href="two" class="btn"></a>',
     ]
 
 

@@ -24,9 +24,9 @@ READERS = {
     "chapters/recorded/": ["recorded"],
     "stn_tutorial/animation.": ["animation"],
     "stn_tutorial/widgets/": ["widgets"],
-    ".github/": ["project"],
-    "_config.yml": ["pages", "pdf"],
-    "site/": ["pages", "pdf"],
+    ".github/": ["plain", "project"],
+    "_config.yml": ["pages", "pdf", "plain"],
+    "site/": ["pages", "pdf", "plain"],
 }
 # They have a command of their own.
 ELSEWHERE = {"test_notebooks.py"}

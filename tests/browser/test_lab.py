@@ -1,12 +1,17 @@
-"""In a real JupyterLab: the hand moves Python, Python the figure; a question opens."""
+"""In a real JupyterLab: the hand moves Python, Python the figure; a question opens.
+
+A plain notebook, as Binder opens it, reads as a chapter does on the site.
+"""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -14,6 +19,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebooks import KERNEL
+from plain_extension import FOLDER
 from playwright.sync_api import BrowserContext, Page, expect
 
 CELLS = [
@@ -31,28 +37,24 @@ QUESTION = """\
 """
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[str]:
-    """The address of a JupyterLab with a notebook of the cells, `touch.ipynb`."""
-    notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
-    notebook.cells.append(new_markdown_cell(QUESTION))
-    notebook.metadata["kernelspec"] = KERNEL
-    nbformat.write(notebook, tmp_path / "touch.ipynb")
+@contextmanager
+def jupyter_lab(folder: Path) -> Iterator[str]:
+    """A JupyterLab for a folder, with settings in `.jupyter`; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
         *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-        *("--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"),
+        *("--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"),
         "--LabApp.news_url=None",
     ]
     places = ("CONFIG", "DATA", "RUNTIME")
-    home = {f"JUPYTER_{place}_DIR": str(tmp_path / ".jupyter") for place in places}
-    settings = {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / ".jupyter/settings")}
-    workspaces = {"JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / ".jupyter/workspaces")}
+    home = {f"JUPYTER_{place}_DIR": str(folder / ".jupyter") for place in places}
+    settings = {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".jupyter/settings")}
+    workspaces = {"JUPYTERLAB_WORKSPACES_DIR": str(folder / ".jupyter/workspaces")}
     environment = os.environ | home | settings | workspaces
-    with (tmp_path / "lab.log").open("w") as log:
+    with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -61,12 +63,23 @@ def lab(tmp_path: Path) -> Iterator[str]:
                 urlopen(f"{address}/api", timeout=5).close()
                 break
             except OSError:
-                assert server.poll() is None, (tmp_path / "lab.log").read_text()
+                assert server.poll() is None, (folder / "lab.log").read_text()
                 time.sleep(0.25)
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab with a notebook of the cells, `touch.ipynb`."""
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
+    notebook.cells.append(new_markdown_cell(QUESTION))
+    notebook.metadata["kernelspec"] = KERNEL
+    nbformat.write(notebook, tmp_path / "touch.ipynb")
+    with jupyter_lab(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture
@@ -137,3 +150,43 @@ def test_a_figure_and_a_question(lab: str, tab: Page) -> None:
     choice.locator("summary").click()
     expect(explanation).to_be_visible()
     assert errors == []
+
+
+# Binder has no jupyterlab-myst; and all cells at once, not only those in view.
+PLAIN_SETTINGS = {
+    "labconfig/page_config.json": {"disabledExtensions": {"jupyterlab-myst": True}},
+    "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {
+        "windowingMode": "none"
+    },
+}
+
+
+def test_a_plain_notebook(site: Path, tmp_path: Path, tab: Page) -> None:
+    """Solutions and answers are closed, formulas set, and links lead to figures."""
+    path = site / FOLDER / "01-affine-transforms.ipynb"
+    shutil.copy(path, tmp_path)
+    cells = nbformat.read(path, as_version=4).cells
+    for name, setting in PLAIN_SETTINGS.items():
+        file = tmp_path / ".jupyter" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(setting))
+    with jupyter_lab(tmp_path) as address:
+        tab.goto(f"{address}/lab/tree/{path.name}")
+        book = tab.locator(".jp-Notebook")
+        expect(book.locator(".jp-Cell")).to_have_count(len(cells), timeout=60_000)
+        answers = book.locator("details strong", has_text="Right.")
+        expect(answers).to_have_count(3)
+        for answer in answers.all():
+            expect(answer).to_be_hidden()
+        for cell, shown in zip(cells, book.locator(".jp-Cell").all(), strict=True):
+            editor = shown.locator(".jp-InputArea-editor")
+            if cell.metadata.get("jupyter", {}).get("source_hidden"):
+                expect(editor).to_be_hidden()
+            elif cell.cell_type == "code":
+                expect(editor).to_be_visible()
+        expect(book.locator("mjx-container")).not_to_have_count(0)
+        expect(book.locator("mjx-merror")).to_have_count(0)
+        caption = book.locator("strong", has_text="Figure 17.")
+        expect(caption).not_to_be_in_viewport()
+        book.get_by_role("link", name="Figure 17", exact=True).click()
+        expect(caption).to_be_in_viewport()

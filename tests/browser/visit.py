@@ -35,9 +35,9 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
+def serve(folder: Path, kind: type[QuietHandler] = QuietHandler) -> Iterator[str]:
     """A web server for a folder; gives its address."""
-    handler = partial(QuietHandler, directory=folder)
+    handler = partial(kind, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
         Thread(target=httpd.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_port}/"
