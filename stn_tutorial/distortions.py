@@ -82,9 +82,11 @@ def bent_grid(n: int, generator: torch.Generator) -> Tensor:
     return thin_plate_spline_grid(points, (n, 1, 28, 28))
 
 
+#: The distortions that a grid does, by the paper's letters.
 GRIDS = {"R": rotated_grid, "RTS": moved_grid, "P": tilted_grid, "E": bent_grid}
-# How many pixels a side a distorted image has.
+#: How many pixels a side a distorted image has.
 SIDES = {"R": 28, "RTS": 42, "P": 28, "E": 28, "TC": 60}
+#: The names that :func:`distort` takes.
 DISTORTIONS = tuple(SIDES)
 
 

@@ -15,10 +15,15 @@ from stn_tutorial.affine import affine_grid
 from stn_tutorial.interpolation import grid_sample
 
 # In pictures and grids always the same meaning; safe for the colour-blind (Okabe-Ito).
+#: Blue stands for the input.
 INPUT = "#0072B2"
+#: Vermilion stands for the sampling grid.
 GRID = "#D55E00"
+#: Green stands for the output.
 OUTPUT = "#009E73"
+#: Purple is for a further curve.
 OTHER = "#CC79A7"
+#: Grey is for what a curve is compared with.
 GREY = "#767676"
 
 

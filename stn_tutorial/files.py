@@ -12,6 +12,7 @@ def book_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "chapters" / "recorded"
 
 
+#: The folder of the results, ``chapters/recorded`` or the installed ``recorded``.
 RECORDED = book_folder()
 
 

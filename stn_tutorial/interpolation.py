@@ -20,6 +20,7 @@ from stn_tutorial.affine import (
     without_autocast,
 )
 
+#: The choices of ``padding_mode``, which say what is read outside the image.
 PADDINGS = ("zeros", "border", "reflection")
 
 
@@ -181,6 +182,7 @@ def box_kernel(distance: Tensor) -> Tensor:
     return 1 + 0 * distance
 
 
+#: The choices of ``mode``, and the kernel of each.
 KERNELS = {
     "nearest": box_kernel,
     "integer": box_kernel,

@@ -12,13 +12,15 @@ from stn_tutorial.distortions import SIDES
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 from stn_tutorial.warps import control_points, projective_grid, thin_plate_spline_grid
 
-# Kind of transform: its grid generator, and the one theta that changes nothing.
+#: The grid generator of each kind, and the one theta that changes nothing.
 TRANSFORMS = {
     "affine": (affine_grid, identity()),
     "projective": (projective_grid, torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])),
     "tps": (thin_plate_spline_grid, control_points()[None]),
 }
+#: The classifiers alone, without a transformer.
 CLASSIFIERS = ("fcn", "cnn", "cnn-compact")
+#: The names that :func:`table_network` takes.
 TABLE_MODELS = CLASSIFIERS + tuple(
     f"st-{kind}-{transform}" for kind in CLASSIFIERS for transform in TRANSFORMS
 )

@@ -19,8 +19,8 @@ from stn_tutorial.distortions import uniform
 from stn_tutorial.networks import BFloat16, Network
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 
-# Filters of the classifier's four stages. With them the kinds of a size have equally
-# many weights, but for 2%.
+#: Filters of the classifier's four stages. With them the kinds of a size have equally
+#: many weights, but for 2%.
 FILTERS = {
     "cnn-small": (16, 32, 64, 144),
     "crop-cnn-small": (16, 32, 64, 144),
@@ -29,8 +29,9 @@ FILTERS = {
     "cnn-large": (32, 64, 128, 264),
     "st-cnn-large": (32, 64, 128, 256),
 }
+#: The names that :func:`sign_network` takes.
 SIGN_MODELS = tuple(FILTERS)
-# What "crop-cnn-small" sees of each image: the share of the width that signs span.
+#: The share of the width that signs span, which is all that "crop-cnn-small" sees.
 CROP = 0.75
 
 

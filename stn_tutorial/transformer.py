@@ -24,7 +24,7 @@ from stn_tutorial.interpolation import (
     grid_sample,
 )
 
-# What each sampler can do; one of your own checks its options itself.
+#: The modes of each sampler; one of your own checks its options itself.
 MODES = {grid_sample: tuple(KERNELS), F.grid_sample: ("nearest", "bilinear", "bicubic")}
 
 

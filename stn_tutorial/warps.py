@@ -24,10 +24,11 @@ from stn_tutorial.affine import (
     without_autocast,
 )
 
+#: The image's corners in normalised (x, y), clockwise from the upper left.
 CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 # A place outside every image; as a pixel's number it still fits 32 bits.
 FAR = 10_000.0
-# What the matrices of splines may hold together; one for 1024x1024 in float32.
+#: What the matrices of splines may hold together, one for 1024x1024 in float32.
 SPLINE_CACHE_BYTES = 64 * 2**20
 NEWTON_STEPS = 10
 

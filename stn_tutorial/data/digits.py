@@ -9,7 +9,8 @@ from torch import Tensor
 from stn_tutorial.affine import scaling
 from stn_tutorial.interpolation import warp
 
-TRAIN = 1200  # of 1,797 digits, in the order of the data set
+#: How many of the 1,797 digits train, in the order of the data set.
+TRAIN = 1200
 
 
 class Digits(NamedTuple):

@@ -122,6 +122,7 @@ SIGNS: dict[str, list[tuple[Any, str]]] = {
     "turn left": [*ORDER, (TURN_LEFT, "white")],
     "turn right": [*ORDER, (TURN_RIGHT, "white")],
 }
+#: The classes.
 NAMES = tuple(SIGNS)
 
 

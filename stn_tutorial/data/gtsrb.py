@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from stn_tutorial.data.download import data_folders, fetch
 
-# The classes, in the official order.
+#: The classes, in the official order.
 NAMES = (
     *("speed limit 20", "speed limit 30", "speed limit 50", "speed limit 60"),
     *("speed limit 70", "speed limit 80", "end of limit 80", "speed limit 100"),
@@ -33,6 +33,7 @@ NAMES = (
     *("overtaking allowed", "overtaking allowed to lorries"),
 )
 CLASSES = len(NAMES)
+#: The images' height and width in pixels.
 SIDE = 48
 # Class and track. Eight of its images are in the test set too, pixel for pixel.
 LEAK = (14, 23)

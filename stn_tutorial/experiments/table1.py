@@ -26,7 +26,7 @@ from stn_tutorial.experiments.records import (
 from stn_tutorial.networks import TABLE_MODELS, Network, table_network
 from stn_tutorial.training import History, Recipe
 
-# Table 1, and the 60x60 translated and cluttered digits (TC): test error in per cent.
+#: Test error in per cent, from Table 1 and of the 60x60 cluttered digits (TC).
 PAPER = {
     "fcn": {"R": 2.1, "RTS": 5.2, "P": 3.1, "E": 3.2, "TC": 13.2},
     "cnn": {"R": 1.2, "RTS": 0.8, "P": 1.5, "E": 1.4, "TC": 3.5},
@@ -37,7 +37,8 @@ PAPER = {
     "st-cnn-projective": {"R": 0.8, "RTS": 0.6, "P": 0.8, "E": 1.3},
     "st-cnn-tps": {"R": 0.7, "RTS": 0.5, "P": 0.8, "E": 1.1},
 }
-PAPER_IMAGES = 38_400_000  # 150,000 steps of 256
+#: How many images the paper trained on, in 150,000 steps of 256.
+PAPER_IMAGES = 38_400_000
 
 # How many training images, the last ones, measure the error while we choose and train.
 VALIDATION = {"mnist": 5_000, "digits": 200}

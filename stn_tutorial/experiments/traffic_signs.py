@@ -24,7 +24,7 @@ from stn_tutorial.networks import Network
 from stn_tutorial.signs import augment, overlap, read_windows, sign_network
 from stn_tutorial.training import History, Recipe, error_rate
 
-# Test accuracy in %, and weights in millions where known.
+#: Test accuracy in %, and weights in millions where known.
 PUBLISHED = {
     "humans (Stallkamp et al. 2012)": (98.84, None),
     "multi-scale CNN (Sermanet 2011)": (98.31, None),
