@@ -113,7 +113,7 @@ def mend_markup(
     context["body"] = body.replace(' role="list" class="citation-list"', "")
 
 
-def name_types(
+def mend_signature(
     app: Any,
     what: str,
     name: str,
@@ -122,8 +122,11 @@ def name_types(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """Write types within types of a dataclass without autodoc's mark for "short"."""
-    return signature and signature.replace("~torch.", "torch."), returns
+    """Write a signature so that Sphinx can read it, and shorten the types in it.
+
+    A dataclass says "<factory>" where a field starts with, say, its own empty list.
+    """
+    return signature and signature.replace("<factory>", "..."), returns
 
 
 FRONT_DOOR = """\
@@ -157,7 +160,7 @@ def write_front_door(app: Any, exception: Exception | None) -> None:
 def setup(app: Any) -> dict[str, bool]:
     """Connect the handlers to Sphinx."""
     app.connect("config-inited", set_addresses)
-    app.connect("autodoc-process-signature", name_types)
+    app.connect("autodoc-process-signature", mend_signature)
     app.connect("html-page-context", name_issue_form, priority=900)
     app.connect("html-page-context", mend_markup)
     app.connect("html-page-context", drop_thebe, priority=900)

@@ -25,8 +25,9 @@ READERS = {
     "stn_tutorial/animation.": ["animation"],
     "stn_tutorial/widgets/": ["widgets"],
     ".github/": ["plain", "project"],
-    "_config.yml": ["pages", "pdf", "plain"],
-    "site/": ["pages", "pdf", "plain"],
+    "_config.yml": ["pages", "pdf", "plain", "reference"],
+    "site/": ["pages", "pdf", "plain", "reference"],
+    "chapters/api.md": ["reference"],
 }
 # They have a command of their own.
 ELSEWHERE = {"test_notebooks.py"}
