@@ -14,8 +14,8 @@ PACKAGE = Path(stn_tutorial.__file__).parent
 # Each imports only what stands above it; a folder's modules import each other too.
 LAYERS = [
     ["affine"],
-    ["interpolation", "warps", "files"],
-    ["pooling", "transformer", "distortions"],
+    ["interpolation", "warps", "pixels", "files"],
+    ["pooling", "transformer", "distortions", "registration"],
     ["data"],
     ["networks", "checkpoints"],
     ["training"],
@@ -30,7 +30,15 @@ ABOVE = {
     for i, layer in enumerate(LAYERS)
     for name in layer
 }
-CORE = ["affine", "interpolation", "pooling", "transformer", "warps"]
+CORE = [
+    "affine",
+    "interpolation",
+    "warps",
+    "pixels",
+    "pooling",
+    "transformer",
+    "registration",
+]
 
 
 def imported(path: Path) -> Iterator[str]:
