@@ -510,9 +510,9 @@ def _check_chain(thetas: Sequence[Tensor]) -> None:
         raise ValueError("compose expected at least one theta of shape (N, 2, 3)")
     for theta in thetas:
         _check_theta(theta)
-    lengths = {theta.shape[0] for theta in thetas} - {1}
-    if len(lengths) > 1:
-        raise ValueError(f"compose expected batches of one N, got {sorted(lengths)}")
+    lengths = [theta.shape[0] for theta in thetas if theta.shape[0] != 1]
+    if any(n != lengths[0] for n in lengths):
+        raise ValueError(f"compose expected batches of one N, got {lengths}")
     kinds = [f"{theta.dtype} on {theta.device}" for theta in thetas]
     if len(set(kinds)) > 1:
         raise ValueError(

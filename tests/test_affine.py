@@ -183,7 +183,7 @@ CALLS = {
     "invert": invert,
     "pixel_to_normalised": lambda m: pixel_to_normalised(m, (30, 45), (7, 9)),
     "normalised_to_pixel": lambda m: normalised_to_pixel(m, (30, 45), (7, 9)),
-    "compose": lambda m: compose(m, m, m),
+    "compose": lambda m: compose(m, rotation(30, dtype=m.dtype), m),
 }
 
 
@@ -194,6 +194,18 @@ def test_one_by_one_under_vmap_and_in_one_graph(call):
     assert_close(alone, together)
     compiled = torch.compile(call, fullgraph=True, backend="eager")
     assert_close(compiled(IN_PIXELS), together)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_exported_with_a_free_batch(call):
+    class Module(torch.nn.Module):
+        def forward(self, matrix):
+            return call(matrix)
+
+    free = ({0: torch.export.Dim.DYNAMIC},)
+    program = torch.export.export(Module(), (IN_PIXELS[:2],), dynamic_shapes=free)
+    for n in (1, 5):
+        assert_close(program.module()(IN_PIXELS[:n]), call(IN_PIXELS[:n]))
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

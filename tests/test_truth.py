@@ -172,7 +172,14 @@ def test_what_is_used_in_a_chapter_is_reached_by_it(chapter: int) -> None:
 
 def test_the_core_says_where_it_is_built() -> None:
     modules = {claim.module for claim in CLAIMS}
-    core = {"affine", "interpolation", "pooling", "transformer"}
+    core = {
+        "affine",
+        "interpolation",
+        "pooling",
+        "transformer",
+        "pixels",
+        "registration",
+    }
     assert core | {"networks", "training"} <= modules
 
 
