@@ -7,25 +7,23 @@ shows: a quote for a note, `<details>` for what is folded, a link for a referenc
 import re
 from collections.abc import Iterable, Iterator
 from html import escape
+from textwrap import indent
 from urllib.parse import urljoin
 
 from docutils import nodes
 
 # What Markdown would not take for text: within a line, and where one begins.
 SPECIAL = re.compile(
-    r"[\\`*$]|(?<!\w)_|_(?!\w)|~(?=~)|<(?=[\w/!?])|&(?=#?\w+;)|\[(?=[^\[\]]*\]\()"
+    r"[\\`*$]|(?<![^\W_])_|_(?![^\W_])|~(?=~)|<(?=[\w/!?])|&(?=#?\w+;)|\](?=[(:])"
 )
 BEGINNING = re.compile(
     r"^([ \t]*)([#>=|:]|[-+](?=[-|:\s]|$)|\d+(?=[.)](?:\s|$)))", re.MULTILINE
 )
 
 
-def prefixed(text: str, prefix: str, first: str | None = None) -> str:
-    """Put a prefix before each line, or another before the first one."""
-    lines = [f"{prefix}{line}".rstrip() for line in text.split("\n")]
-    if first is not None:
-        lines[0] = f"{first}{text.split(chr(10))[0]}"
-    return "\n".join(lines)
+def quoted(text: str) -> str:
+    """Make a quote of a text."""
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
 
 
 def anchor(node: nodes.Element) -> str:
@@ -84,6 +82,9 @@ class Markdown:
             lambda found: escape(found[0]) if found[0] in "<&" else f"\\{found[0]}",
             node.astext(),
         )
+        if node.parent and node.parent[0] is not node:
+            head, newline, text = text.partition("\n")
+            return head + newline + BEGINNING.sub(self.escape_beginning, text)
         return BEGINNING.sub(self.escape_beginning, text)
 
     def escape_beginning(self, found: re.Match[str]) -> str:
@@ -114,11 +115,14 @@ class Markdown:
         return f"${text}$"
 
     def write_reference(self, node: nodes.reference) -> str:
-        """Write a link; what is on another page leads to the website."""
-        target = node.get("refuri") or f"#{node['refid']}"
-        if not target.startswith("#"):
-            target = urljoin(self.page, target)
-        return f"[{self.line(node)}]({target})"
+        """Write a link."""
+        return f"[{self.line(node)}]({self.address(node)})"
+
+    def address(self, link: nodes.reference) -> str:
+        """Say where a link leads: to this notebook's figures, or to the website."""
+        if "refuri" in link:
+            return urljoin(self.page, link["refuri"])
+        return f"#{link['refid']}"
 
     def write_raw(self, node: nodes.raw) -> str:
         """Keep a page's own HTML, without its comments."""
@@ -160,7 +164,7 @@ class Markdown:
     def items(self, node: nodes.Element, marks: list[str]) -> str:
         """Write a list: close together, where each item is one paragraph."""
         texts = [
-            prefixed(self.blocks(item.children), " " * len(mark), first=mark)
+            mark + indent(self.blocks(item.children), " " * len(mark)).lstrip()
             for mark, item in zip(marks, node.children, strict=True)
         ]
         close = all(len(item.children) == 1 for item in node.children)
@@ -168,7 +172,7 @@ class Markdown:
 
     def write_block_quote(self, node: nodes.block_quote) -> str:
         """Write a quote."""
-        return prefixed(self.blocks(node.children), "> ")
+        return quoted(self.blocks(node.children))
 
     def write_Admonition(self, node: nodes.Element) -> str:
         """Write a note as a quote that begins with its title, or with its kind."""
@@ -176,7 +180,7 @@ class Markdown:
         title = type(node).__name__.capitalize()
         if isinstance(node, nodes.admonition):
             title = self.line(text.pop(0))
-        return prefixed(f"**{title}**\n\n{self.blocks(text)}", "> ")
+        return quoted(f"**{title}**\n\n{self.blocks(text)}")
 
     def write_container(self, node: nodes.container) -> str:
         """Write what is folded on the site so that it is folded here."""
@@ -225,6 +229,10 @@ class Html(Markdown):
     def write_math(self, node: nodes.math) -> str:
         """Write a formula in a line."""
         return f"${escape(node.astext(), quote=False)}$"
+
+    def write_reference(self, node: nodes.reference) -> str:
+        """Write a link."""
+        return f'<a href="{escape(self.address(node))}">{self.line(node)}</a>'
 
 
 def parts(node: nodes.Element) -> Iterator[nodes.Node]:

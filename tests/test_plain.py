@@ -10,7 +10,7 @@ import pytest
 import yaml
 from docutils import nodes
 from docutils.core import publish_doctree
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -45,6 +45,7 @@ SAME = [
     "Text *with* **stress**, `code`, $x_i^2$ and ``a ` tick``.\nAnd a second line.",
     "[A link](https://example.org) and *[one](https://example.org)* in italics.",
     "# One title\n\nText.\n\n## And a *section*\n\n### With one in it",
+    "**Bold**: a colon, $x$ - 1 and a line\nthat goes on: `one`.",
     "- short\n- list",
     "- a list\n\n  of two paragraphs\n\n- and\n\n  - a list in it",
     "3. three\n4. four",
@@ -100,11 +101,14 @@ def test_a_link_to_another_page_leads_to_the_website() -> None:
 def test_an_answer_is_folded() -> None:
     title = nodes.rubric("", "If ", nodes.math("", "x<y"))
     title += [nodes.Text(" & "), nodes.literal("", "<")]
+    title += nodes.reference("", "one", refid="fig-one")
     answer = nodes.paragraph("", "", nodes.strong("", "Right."))
     answer += nodes.Text(" Since 2*3.")
     box = nodes.container("", title, answer, design_component="dropdown")
     assert Markdown(PAGE, {}).write(box) == (
-        "<details>\n<summary>If $x&lt;y$ &amp; <code>&lt;</code></summary>\n\n"
+        "<details>\n<summary>If $x&lt;y$ &amp; <code>&lt;</code>"
+        '<a href="#fig-one">one</a></summary>'
+        "\n\n"
         "**Right.** Since 2\\*3.\n\n</details>"
     )
 
@@ -130,8 +134,10 @@ def shown(tokens: list[Token]) -> Iterator[str]:
 WORDS = st.text("ab12 \\`*_{}[]()<>#+-=.!|~&;:$^/\"'", min_size=1).map(str.strip)
 
 
+@settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.lists(WORDS.filter(bool), min_size=1, max_size=3).map("\n".join))
 @example("a_b_ _c_ **d** `e` $f$ <b> &lt; [g](h) ![i](j) ~~k~~")
+@example("[1]: 2")
 @example("- a\n1. b\n# c\n> d\n===\n---\n|e|")
 def test_text_is_shown_as_it_is(text: str) -> None:
     written = Markdown(PAGE, {}).write(nodes.paragraph("", text))
