@@ -120,8 +120,9 @@ style: environment
 $(PLAIN): chapters/$(notdir $(PLAIN)) | environment
 	$(BIN)/jupyter-book build . --quiet
 
-# Each chapter alone in an empty folder, two at a time, the longest first. What setuptools
-# leaves behind would let a file stay in the package after it is gone.
+# Each notebook alone in an empty folder, two at a time, the longest first, and by a name
+# of its own, by which pytest knows it. What setuptools leaves behind would let a file stay
+# in the package after it is gone.
 nbval: environment binder-environment $(PLAIN)
 	@echo; echo "== Notebooks: alone, as on Binder, every cell gives its stored output again =="
 	rm -rf build stn_tutorial.egg-info
@@ -129,8 +130,8 @@ nbval: environment binder-environment $(PLAIN)
 	rm -rf build stn_tutorial.egg-info
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && set -- \
 	&& for path in $(LONGEST) $(filter-out $(LONGEST),$(CHAPTERS)) $(PLAIN); do \
-	  alone="$$folder/$$path"; \
-	  mkdir -p "$$alone" && cp $$path "$$alone" && set -- "$$@" "$$alone" || exit; \
+	  name=$$(echo $$path | tr / -); alone="$$folder/$$name"; \
+	  mkdir "$$alone" && cp $$path "$$alone/$$name" && set -- "$$@" "$$alone" || exit; \
 	done && JUPYTER_PATH="$(abspath $(BINDER))/share/jupyter" $(BIN)/pytest \
 	  $(TWO) loadfile --no-loadscope-reorder \
 	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$@"
