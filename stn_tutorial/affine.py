@@ -103,9 +103,14 @@ def affine(
         device = tensors[0].device
     if not dtype.is_floating_point:
         raise ValueError(f"expected real floating point numbers, got {dtype}")
-    entries = [torch.as_tensor(e, dtype=dtype, device=device) for e in given]
-    lengths = {entry.numel() for entry in entries} - {1}
-    if len(lengths) > 1 or any(entry.dim() > 1 for entry in entries):
+    entries = [
+        e.to(device, dtype)
+        if isinstance(e, Tensor)
+        else torch.tensor(e, dtype=dtype, device=device)
+        for e in given
+    ]
+    lengths = [entry.numel() for entry in entries if entry.numel() != 1]
+    if any(n != lengths[0] for n in lengths) or any(e.dim() > 1 for e in entries):
         shapes = [tuple(entry.shape) for entry in entries]
         raise ValueError(
             f"expected floats or tensors of one shape (N,), got shapes {shapes}"

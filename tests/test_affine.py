@@ -208,6 +208,20 @@ def test_exported_with_a_free_batch(call):
         assert_close(program.module()(IN_PIXELS[:n]), call(IN_PIXELS[:n]))
 
 
+def test_angles_and_sizes_stay_free_in_an_export():
+    class Module(torch.nn.Module):
+        def forward(self, angles, image):
+            size = image.shape[2:]
+            return pixel_to_normalised(rotation(angles), size, size)
+
+    module, dim = Module(), torch.export.Dim.DYNAMIC
+    example = torch.tensor([10.0, 20.0]), torch.zeros(1, 1, 12, 10)
+    other = torch.tensor([30.0, 40.0, 50.0]), torch.zeros(1, 1, 9, 14)
+    free = ({0: dim}, {2: dim, 3: dim})
+    program = torch.export.export(module, example, dynamic_shapes=free)
+    assert_close(program.module()(*other), module(*other))
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_rounded_once(call, dtype):
