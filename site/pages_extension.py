@@ -118,6 +118,8 @@ TWICE = re.compile(r"<title>(.+) &#8212; \1</title>")
 CHARSET = re.compile(r'<meta charset="utf-8"[^>]*>')
 # The policy forbids scripts in attributes: book.js listens to these buttons instead.
 HANDLER = re.compile(r' onclick="(window\.print|toggleFullScreen)\(\)"')
+# Firefox asks for the next page before anybody wants it, which the policy forbids.
+AHEAD = re.compile(r'\s*<link rel="next"[^>]*>')
 # Unless the link says so, a browser shows a notebook that a server calls JSON as text.
 DOWNLOAD = re.compile(r'<a(?=[^>]* class="[^"]*btn-download-source-button)')
 # A script that is fetched holds up the text behind it, unless it may wait. Inline
@@ -127,7 +129,8 @@ HASTY = re.compile(r"<script(?=[^>]* src=)(?![^>]*( defer|documentation_options)
 
 def finish_page(page: str) -> str:
     """Drop what the page does without, and set the policy before all it governs."""
-    page = HANDLER.sub("", ICON_SCRIPT.sub("", page))
+    for needless in (ICON_SCRIPT, HANDLER, AHEAD):
+        page = needless.sub("", page)
     page = TWICE.sub(r"<title>\1</title>", page)
     page = DOWNLOAD.sub("<a download", page)
     page = HASTY.sub("<script defer", page)
