@@ -150,7 +150,7 @@ def test_search_by_keyboard(web: Visit, size: dict) -> None:
     expect(tab.locator(".search-summary")).to_contain_text("Search finished")
     expect(tab.locator("#search-results li:not(:has(.context))")).to_have_count(0)
     tab_to(tab, "#search-results a")
-    address = results.first.get_attribute("href").split("#")[0]
+    address = results.first.get_attribute("href").split("?")[0]
     tab.keyboard.press("Enter")
     tab.wait_for_url(f"**/{address}*")
     assert web.faults == []
