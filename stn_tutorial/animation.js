@@ -1,27 +1,26 @@
 /**
  * Bring an animation to life: buttons, a slider, and frames that play when asked to.
  *
- * All frames lie side by side in one picture, the sprite. It stands behind the first
- * frame's own picture, which turns transparent here and goes on keeping the place.
+ * All frames lie side by side in one picture, the sprite. It takes the place of the first
+ * frame's own picture, cut down to one frame: so the frame that is shown is also printed.
  *
  * @param {HTMLElement} root the animation's element, as stn_tutorial.animation writes it
  */
 function playFrames(root) {
   const count = Number(root.dataset.count);
   const last = count - 1;
-  const first = /** @type {HTMLImageElement} */ (root.querySelector("img"));
-  const picture = /** @type {HTMLElement} */ (first.parentElement);
+  const picture = /** @type {HTMLImageElement} */ (root.querySelector("img"));
   const [play, back, on] = root.querySelectorAll("button");
   const slider = /** @type {HTMLInputElement} */ (root.querySelector("input"));
   const output = /** @type {HTMLOutputElement} */ (root.querySelector("output"));
-  picture.style.background = `url(${root.dataset.sprite}) 0 0/${100 * count}% 100%`;
-  first.style.opacity = "0";
+  picture.style.aspectRatio = `${picture.getAttribute("width")} / ${picture.getAttribute("height")}`;
+  picture.src = root.dataset.sprite ?? picture.src;
 
   let timer = 0;
   /** @param {number} frame */
   const show = (frame) => {
     slider.value = String(frame);
-    picture.style.backgroundPositionX = `${(100 * frame) / last}%`;
+    picture.style.objectPosition = `${(100 * frame) / last}%`;
     output.textContent = `${frame + 1} / ${count}`;
   };
   const stop = () => {

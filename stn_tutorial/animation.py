@@ -64,13 +64,14 @@ class Animation:
         sprite = _png(self.frames)
         first = _png(self.frames[:1])
         name = "animation-" + hashlib.sha256(sprite).hexdigest()[:12]
-        count, width = len(self.frames), self.frames[0].width
+        count, (width, height) = len(self.frames), self.frames[0].size
         return f"""\
 <style>
 {STYLE}</style>
 <div class="stn-animation" id="{name}" style="max-width:{width}px"
  data-count="{count}" data-sprite="{_data_url(sprite)}">
-<div><img src="{_data_url(first)}" alt="{html.escape(self.label)}"></div>
+<div><img src="{_data_url(first)}" alt="{html.escape(self.label)}"
+ width="{width}" height="{height}"></div>
 <div class="stn-animation-controls">
 <button type="button">Play</button>
 <button type="button" aria-label="One frame back">&#9664;</button>

@@ -40,6 +40,7 @@ def test_animation_holds_its_frames_in_order():
     for frame_shown, original in zip(shown, FRAMES, strict=True):
         assert np.array_equal(frame_shown, np.asarray(original))
     assert np.array_equal(pictures_in(first, 6), shown[:1])
+    assert 'width="6" height="4"' in page  # of one frame, which the script keeps to
     assert 'data-count="3"' in page
     assert 'max="2"' in page
 

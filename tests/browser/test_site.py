@@ -194,7 +194,7 @@ def test_animation_steps_plays_and_follows_the_keyboard(
         frame = player.locator("output")
         slider = player.get_by_label("Frame", exact=True)
         last = int(slider.get_attribute("max"))
-        place = "e => e.parentElement.style.backgroundPositionX"
+        place = "e => e.style.objectPosition"
         player.get_by_label("One frame on").click()
         assert frame.text_content() == f"2 / {last + 1}"
         moved = float(player.locator("img").evaluate(place).rstrip("%"))
