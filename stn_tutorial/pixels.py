@@ -26,6 +26,7 @@ from stn_tutorial.affine import (
     rotation,
     samples_where,
     translation,
+    without_autocast,
 )
 
 Numbers = Any  # a tensor, a NumPy array, or numbers in lists
@@ -145,6 +146,7 @@ def matrix_from_theta(
     return invert(matrix) if forward else matrix
 
 
+@without_autocast
 def fit_theta(target: Numbers, source: Numbers) -> Tensor:
     """The transform that takes points to their partners best, in least squares.
 
@@ -169,8 +171,10 @@ def fit_theta(target: Numbers, source: Numbers) -> Tensor:
         _check_shape(name, points, ("K", 2), ("N", "K", 2))
     target, source = (p.reshape(-1, *p.shape[-2:]) for p in (target, source))
     _check_pairs(target, source)
-    points = torch.cat([target, torch.ones_like(target[..., :1])], dim=-1)
-    return torch.linalg.lstsq(points, source).solution.mT
+    # About their means, or far points would look alike to float32.
+    here, there = target.mean(1, keepdim=True), source.mean(1, keepdim=True)
+    linear = torch.linalg.lstsq(target - here, source - there).solution  # (N, 2, 2)
+    return torch.cat([linear, there - here @ linear], dim=1).mT
 
 
 def map_points(theta: Tensor, points: Numbers, in_size: Size, out_size: Size) -> Tensor:

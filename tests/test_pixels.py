@@ -173,6 +173,19 @@ def test_pairs_in_pixels_fit_a_matrix_in_pixels():
     assert_close(again, source, atol=2e-3, rtol=0)
 
 
+def test_points_close_together_and_far_away_fit_in_float32():
+    """A small thing at the far end of a large image; the reference is NumPy."""
+    target = 4000 + 50 * torch.rand(6, 2, generator=torch.Generator().manual_seed(0))
+    source = 1.2 * target + 3
+    by_numpy = np.linalg.lstsq(
+        np.c_[target.double(), np.ones(6)], source.double(), rcond=None
+    )[0]
+    theta = fit_theta(target, source).double()
+    assert_close(theta[0, :, :2], exact(by_numpy[:2].T.tolist()), atol=1e-5, rtol=0)
+    again = target.double() @ theta[0, :, :2].T + theta[0, :, 2]
+    assert_close(again, source.double(), atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("scale", [1, 1000])
 @pytest.mark.parametrize("shape", ["line", "point"])
 def test_targets_on_one_line_fit_nothing(scale, shape):
