@@ -6,6 +6,7 @@ Each output value is a short sum over neighbouring pixels, and a kernel weighs t
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -347,6 +348,7 @@ def warp(
     return grid_sample(input, grid, mode, padding_mode, align_corners)
 
 
+@without_autocast
 def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """Gaussian low-pass filter: spread each pixel over its surroundings.
 
@@ -359,7 +361,7 @@ def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
             down and one across, in the order of (H, W). 0 leaves an axis as it is.
 
     Returns:
-        shape (N, C, H, W).
+        shape (N, C, H, W), dtype of the input.
 
     Raises:
         ValueError: a shape or dtype is wrong, or sigma is negative or not finite.
@@ -368,26 +370,27 @@ def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """
     _check_images(input)
     _check_floating(input)
-    sigmas = (sigma, sigma) if isinstance(sigma, (int, float)) else tuple(sigma)
+    sigmas = (sigma, sigma) if isinstance(sigma, Real) else tuple(sigma)
     if len(sigmas) != 2 or not all(0 <= s < math.inf for s in sigmas):
         raise ValueError(
             "expected sigma in pixels, 0 or more, or one down and one across, "
             f"but got {sigma!r}"
         )
-    down, across = (_bell(s, input) for s in sigmas)
+    wide = input.to(at_least_float32(input.dtype))
+    down, across = (_bell(s, wide) for s in sigmas)
     right, below = across.shape[0] // 2, down.shape[0] // 2
-    planes = input.flatten(0, 1)[:, None]  # (N * C, 1, H, W)
+    planes = wide.flatten(0, 1)[:, None]  # (N * C, 1, H, W)
     padded = F.pad(planes, [right, right, below, below], mode="replicate")
     blurred = F.conv2d(padded, across.view(1, 1, 1, -1))
-    return F.conv2d(blurred, down.view(1, 1, -1, 1)).view_as(input)
+    blurred = F.conv2d(blurred, down.view(1, 1, -1, 1))
+    return blurred.view_as(input).to(input.dtype)
 
 
 def _bell(sigma: float, like: Tensor) -> Tensor:
     """The weights of a Gaussian, from 4 sigma left of its middle to 4 sigma right."""
     reach = int(4 * sigma + 0.5)
-    x = torch.arange(-reach, reach + 1, dtype=at_least_float32(like.dtype))
-    weights = ((x / (sigma or 1)) ** 2 / -2).softmax(dim=0)
-    return weights.to(like)
+    x = torch.arange(-reach, reach + 1, dtype=like.dtype, device=like.device)
+    return ((x / (sigma or 1)) ** 2 / -2).softmax(dim=0)
 
 
 def _check_options(mode: str, padding_mode: str) -> None:

@@ -928,6 +928,22 @@ def test_blur_is_scipys_gaussian_filter(sigma, shape):
     assert_close(blur(images, sigma), torch.from_numpy(scipy))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_blur_rounds_half_precision_once(dtype):
+    images = torch.rand(1, 2, 20, 30, generator=torch.Generator().manual_seed(0))
+    images = images.to(dtype)
+    scipy = ndimage.gaussian_filter(images.double(), (0, 0, 1.5, 1.5), mode="nearest")
+    rounding = torch.finfo(dtype).eps / 2
+    assert_close(blur(images, 1.5).double(), torch.tensor(scipy), rtol=rounding, atol=0)
+
+
+def test_autocast_does_not_coarsen_blur():
+    images = torch.rand(1, 2, 20, 30)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = blur(images, np.float32(1.5))
+    assert torch.equal(inside, blur(images, 1.5))
+
+
 @pytest.mark.parametrize("sigma", [-1, float("nan"), float("inf"), (1, -2), (1, 2, 3)])
 def test_blur_refuses_what_is_no_width(sigma):
     with pytest.raises(ValueError, match=r"expected sigma in pixels, 0 or more.*got"):
