@@ -5,7 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stn_tutorial.affine import affine_grid, at_least_float32, rotation
+from stn_tutorial.affine import (
+    affine_grid,
+    at_least_float32,
+    rotation,
+    without_autocast,
+)
 from stn_tutorial.interpolation import grid_sample
 from stn_tutorial.warps import (
     CORNERS,
@@ -164,6 +169,7 @@ def all_windows(images: Tensor, side: int) -> Tensor:
     return images.unfold(1, side, 1).unfold(2, side, 1)
 
 
+@without_autocast
 def distort(
     images: Tensor,
     distortion: str,
@@ -183,7 +189,8 @@ def distort(
 
     Returns:
         shape (N, 1, S, S); S is 42 for "RTS", 60 for "TC" and 28 for the others. Half
-        precision is computed in float32, and rounded at the end.
+        precision is computed in float32, and rounded at the end; autocast changes
+        nothing.
 
     Raises:
         TypeError: images that are no tensor.

@@ -432,6 +432,14 @@ def test_half_precision_only_rounds(distortion, dtype, sampler, digits):
     assert ((found.float() - wanted).abs() <= rounding * wanted + 1e-5).all()
 
 
+@every_distortion
+def test_autocast_changes_nothing(distortion, digits):
+    images = digits.train_images[:4]
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = distort(images, distortion, seeded())
+    assert torch.equal(inside, distort(images, distortion, seeded()))
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @every_distortion
 def test_images_may_be_on_another_device(distortion, device, digits):
