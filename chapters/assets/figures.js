@@ -10,6 +10,7 @@
    * @typedef {Fixed & Record<string, unknown>} Traits
    * @typedef {{ path: [string], data: string }} SavedBytes
    * @typedef {import("../../stn_tutorial/widgets/source/figure.js").Model<Traits>} Host
+   * @typedef {Record<string, import("../../stn_tutorial/widgets/source/kept.js").Kind<unknown>>} Kept
    */
 
   /**
@@ -67,6 +68,65 @@
   }
 
   /**
+   * Set the traits that the address brings along, if it is this figure's.
+   * @param {Model} model
+   * @param {Kept} kept
+   */
+  function follow(model, kept) {
+    if (location.hash !== `#${model.get("label")}`) return;
+    const brought = new URLSearchParams(location.search);
+    for (const [name, { read }] of Object.entries(kept)) {
+      const value = read(brought.get(name) ?? "");
+      if (value !== undefined) model.set(name, value);
+    }
+  }
+
+  /**
+   * A model's traits as an address brings them.
+   * @param {Model} model
+   * @param {Kept} kept
+   */
+  const written = (model, kept) =>
+    Object.entries(kept).map(([name, { write }]) =>
+      String(new URLSearchParams({ [name]: write(model.get(name)) })),
+    );
+
+  /**
+   * A button that copies a link to the figure as it stands. Where the browser lets no
+   * page copy, it shows the link, selected.
+   * @param {() => string} link
+   */
+  function linkButton(link) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "stn-button";
+    button.textContent = navigator.clipboard
+      ? "Copy link to this setting"
+      : "Show link to this setting";
+    const said = document.createElement("span");
+    said.role = "status";
+    const field = document.createElement("input");
+    field.readOnly = true;
+    field.ariaLabel = "Link to this setting";
+    field.addEventListener("keydown", (event) => event.stopPropagation());
+    const root = document.createElement("div");
+    root.className = "stn-link";
+    root.append(button, said);
+    button.addEventListener("click", async () => {
+      field.value = link();
+      try {
+        await navigator.clipboard.writeText(field.value);
+        said.textContent = "Copied.";
+        setTimeout(() => said.replaceChildren(), 4000);
+      } catch {
+        root.append(field);
+        field.select();
+      }
+    });
+    return root;
+  }
+
+  /**
    * Put a figure in the place of its picture, where the page shows it.
    * @param {Traits} traits
    * @param {SavedBytes[]} buffers
@@ -82,18 +142,33 @@
     style.textContent = traits._css;
     const el = document.createElement("div");
     (picture.closest("a.image-reference") ?? picture).replaceWith(style, el);
+    const model = new Model(traits);
+    /** @type {Kept} */
+    const kept = figure.kept?.(model) ?? {}; // older notebooks' figures have none
+    const usual = new Set(written(model, kept));
+    follow(model, kept);
     // What it returns takes the figure away again. A page keeps its figures: left and
     // come back to, it may stand as it was.
-    figure.render({ model: new Model(traits), el });
+    figure.render({ model, el });
+    const link = () => {
+      const address = new URL(location.href);
+      const changed = written(model, kept).filter((pair) => !usual.has(pair));
+      address.search = changed.join("&");
+      address.hash = traits.label;
+      return address.href;
+    };
+    el.firstElementChild?.append(linkButton(link));
   }
 
   addEventListener("DOMContentLoaded", () => {
     const saved = "script[type='application/vnd.jupyter.widget-state+json']";
+    const coming = [];
     for (const script of document.querySelectorAll(saved)) {
       const { state: widgets } = JSON.parse(script.textContent);
       for (const { state, buffers } of Object.values(widgets)) {
-        if (state._esm) bring(state, buffers);
+        if (state._esm) coming.push(bring(state, buffers));
       }
     }
+    Promise.all(coming).then(() => dispatchEvent(new Event("stn-figures")));
   });
 })();

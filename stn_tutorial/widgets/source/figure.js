@@ -3,6 +3,8 @@
 import { element } from "./page.js";
 import { Stage } from "./stage.js";
 
+/** @import { Kind } from "./kept.js" */
+
 /**
  * What anywidget gives a figure, and `figures.js` on the page: traits, and word of
  * their changes.
@@ -13,6 +15,12 @@ import { Stage } from "./stage.js";
  * @property {(change: string, listener: () => void) => void} on
  * @property {(change: string, listener: () => void) => void} off
  * @property {() => void} save_changes
+ */
+
+/**
+ * What a link to a figure keeps: traits by their names, and how each is written.
+ * @template {object} Traits
+ * @typedef {{ [Name in keyof Traits]?: Kind<Traits[Name]> }} Kept
  */
 
 /**
@@ -122,16 +130,18 @@ export class Figure {
 }
 
 /**
- * What a figure's module exports: `render` fills an element and returns its clean-up.
+ * What a figure's module exports: `render` fills an element and returns its clean-up;
+ * `kept` says what a link to the figure keeps.
  * @template {object} Traits
  * @param {(figure: Figure<Traits>) => HTMLElement} build
+ * @param {(model: Pick<Model<Traits>, "get">) => Kept<Traits>} kept
  */
-export function touchable(build) {
+export function touchable(build, kept) {
   /** @param {{ model: Model<Traits>, el: HTMLElement }} place */
   const render = ({ model, el }) => {
     const life = new AbortController();
     el.replaceChildren(build(new Figure(model, life.signal)));
     return () => life.abort();
   };
-  return { render };
+  return { render, kept };
 }

@@ -1,7 +1,7 @@
 // A card to draw on: images, lines, dots and words, and handles that readers drag.
 
 import { contextOf, element, fixed } from "./page.js";
-import { FRAME } from "./sampling.js";
+import { clip, FRAME } from "./sampling.js";
 
 /** @import { Image, Point } from "./sampling.js" */
 
@@ -236,7 +236,8 @@ export class Stage {
   /**
    * Add a point that can be dragged, or moved by the arrow keys.
    *
-   * Call `update` after every change.
+   * Call `update` after every change. A point that has left the card keeps its handle
+   * at the edge: taken there, it comes back.
    * @param {string} label
    * @param {string} colour
    * @param {object} point
@@ -247,7 +248,8 @@ export class Stage {
   handle(label, colour, { get, set, step = () => 0.05 }) {
     const button = element("button", { type: "button", class: "stn-handle" });
     button.style.setProperty("--stn-colour", colour);
-    this.#letDrag(button, get, set);
+    const shown = () => this.#inReach(get());
+    this.#letDrag(button, shown, set);
     button.addEventListener("keydown", (event) => {
       const way = ARROWS[event.key];
       if (!way) return;
@@ -259,13 +261,26 @@ export class Stage {
     });
     this.placements.push(() => {
       const [x, y] = get();
-      const [across, down] = this.share([x, y]);
+      const [across, down] = this.share(shown());
       button.style.left = `${100 * across}%`;
       button.style.top = `${100 * down}%`;
       button.setAttribute("aria-label", `${label}: x ${fixed(x)}, y ${fixed(y)}`);
     });
     this.root.append(button);
     return button;
+  }
+
+  /**
+   * Where a point's handle stands: there, or within the card if the point is not.
+   * @param {Point} point
+   * @returns {Point}
+   */
+  #inReach(point) {
+    const shares = this.share(point);
+    if (shares.every((share) => share >= 0 && share <= 1)) return point;
+    const [left, top, right, bottom] = this.view;
+    const [across, down] = shares.map((share) => clip(share, 0.05, 0.95));
+    return [left + across * (right - left), top + down * (bottom - top)];
   }
 
   /**

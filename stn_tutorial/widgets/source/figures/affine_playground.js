@@ -10,6 +10,7 @@ import {
 import { button, choice, numberInput } from "../controls.js";
 import { DrawingPad } from "../drawing_pad.js";
 import { touchable } from "../figure.js";
+import { drawing, numbers, oneOf } from "../kept.js";
 import { element, fixed, note, title } from "../page.js";
 import {
   compose,
@@ -258,7 +259,13 @@ function matrixEntry(playground, name, i) {
     }
     range.value = String(value);
   };
-  const root = element("div", {}, element("label", {}, name, number), range);
+  const label = element(
+    "label",
+    {},
+    element("span", { class: "stn-name" }, name),
+    number,
+  );
+  const root = element("div", {}, label, range);
   return { root, update };
 }
 
@@ -282,7 +289,7 @@ function matrixPanel(playground) {
 /** @param {Figure<Traits>} figure */
 function build(figure) {
   const playground = new Playground(figure);
-  const drawing = drawingPanel(playground, () => {
+  const pad = drawingPanel(playground, () => {
     input.update();
     output.update();
   });
@@ -291,7 +298,7 @@ function build(figure) {
   const output = outputPanel(playground);
   const matrix = matrixPanel(playground);
   const update = () => {
-    for (const panel of [choices, drawing, input, output, matrix]) panel.update();
+    for (const panel of [choices, pad, input, output, matrix]) panel.update();
   };
   figure.listen(["theta", "picture", "moves"], update);
   update();
@@ -299,7 +306,7 @@ function build(figure) {
     "div",
     { class: "stn-figure" },
     ...choices.roots,
-    drawing.root,
+    pad.root,
     element("div", { class: "stn-panels" }, input.root, output.root),
     stepButtons(playground),
     ...matrix.roots,
@@ -307,4 +314,9 @@ function build(figure) {
   );
 }
 
-export default touchable(build);
+export default touchable(build, (model) => ({
+  theta: numbers(Array(6).fill([-TOO_FAR, TOO_FAR])),
+  picture: oneOf([...model.get("shapes").map(([name]) => name), "drawing"]),
+  moves: oneOf(["grid", "content"]),
+  drawing: drawing(784),
+}));

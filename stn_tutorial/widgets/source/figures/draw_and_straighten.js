@@ -15,6 +15,7 @@ import {
 } from "../digit/pose.js";
 import { DrawingPad } from "../drawing_pad.js";
 import { touchable } from "../figure.js";
+import { drawing, number } from "../kept.js";
 import { element, fixed, note, title } from "../page.js";
 import { FRAME, imageFromBytes, imageToBytes, transform } from "../sampling.js";
 import { COLOURS, toCanvas } from "../stage.js";
@@ -249,14 +250,14 @@ function thetaPanel(reader) {
 /** @param {Figure<Traits>} figure */
 function build(figure) {
   const reader = new Reader(figure);
-  const drawing = drawingPanel(reader);
+  const pad = drawingPanel(reader);
   const input = inputPanel(reader);
   const output = outputPanel(reader);
   const answer = answerPanel(reader);
   const pose = posePanel(reader);
   const theta = thetaPanel(reader);
   const update = () => {
-    drawing.update();
+    pad.update();
     reader.seen = reader.look();
     for (const panel of [input, output, answer, pose, theta]) panel.update();
     const { best, shares } = reader.seen;
@@ -268,11 +269,11 @@ function build(figure) {
   return element(
     "div",
     { class: "stn-figure" },
-    drawing.start,
+    pad.start,
     element(
       "div",
       { class: "stn-draw" },
-      drawing.root,
+      pad.root,
       input.root,
       output.root,
       answer.root,
@@ -287,4 +288,10 @@ function build(figure) {
   );
 }
 
-export default touchable(build);
+export default touchable(build, () => ({
+  angle: number(EXTENTS.angle.range),
+  scale: number(EXTENTS.scale.range),
+  x: number(EXTENTS.x.range),
+  y: number(EXTENTS.y.range),
+  drawing: drawing(784),
+}));

@@ -2,9 +2,10 @@
 
 import { choice } from "../controls.js";
 import { touchable } from "../figure.js";
-import { descentPart } from "../inside/descent.js";
+import { descentPart, MOST_STEPS, PAIRS } from "../inside/descent.js";
 import { onePass } from "../inside/one_pass.js";
 import { Transformer } from "../inside/transformer.js";
+import { number, numbers, oneOf } from "../kept.js";
 import { element } from "../page.js";
 
 /** @import { Figure } from "../figure.js" */
@@ -47,4 +48,21 @@ function build(figure) {
   );
 }
 
-export default touchable(build);
+export default touchable(build, (model) => {
+  const ranges = Object.values(model.get("ranges"));
+  return {
+    part: oneOf(["one pass", "descent"]),
+    stage: number([1, 4], { whole: true }),
+    picture: oneOf(model.get("shapes").map(([name]) => name)),
+    parameters: numbers(ranges),
+    size: number([4, 64], { whole: true }),
+    follow: numbers([
+      [-1, 1],
+      [-1, 1],
+    ]),
+    pair: oneOf(PAIRS),
+    start: numbers(ranges),
+    rate: number([0.01, 3]),
+    steps: number([0, MOST_STEPS], { whole: true }),
+  };
+});

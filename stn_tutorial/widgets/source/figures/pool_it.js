@@ -2,6 +2,7 @@
 
 import { button, choice, slider } from "../controls.js";
 import { touchable } from "../figure.js";
+import { numbers, oneOf } from "../kept.js";
 import { element, fixed } from "../page.js";
 import { Digits, NAMES, REACH, words } from "../pooling/digits.js";
 import { mapsPanel } from "../pooling/maps.js";
@@ -14,6 +15,7 @@ import { replaced } from "../sampling.js";
 
 /** @type {Digit[]} */
 const PICTURES = ["5", "7", "drawn 7"];
+const POOLINGS = /** @type {Pooling[]} */ (Object.keys(LAYERS));
 
 const MEASURES = [
   "values left",
@@ -28,8 +30,7 @@ const percent = (/** @type {number} */ share) => `${fixed(100 * share, 1)}%`;
 /** @param {Figure<Traits>} figure */
 function choicesPanel(figure) {
   const picture = choice("Digit", PICTURES, (name) => figure.send({ picture: name }));
-  const layers = /** @type {Pooling[]} */ (Object.keys(LAYERS));
-  const pooling = choice("Pooling", layers, (name) => figure.send({ pooling: name }));
+  const pooling = choice("Pooling", POOLINGS, (name) => figure.send({ pooling: name }));
   const root = element(
     "div",
     { class: "stn-pool-choices" },
@@ -96,20 +97,31 @@ function slidersPanel(digits) {
   return { root: element("div", { class: "stn-pool-sliders" }, ...roots), update };
 }
 
-/** @param {Digits} digits */
+/**
+ * The numbers. Where it is narrow, a measure stands above its row; the roles keep that
+ * a table.
+ * @param {Digits} digits
+ */
 function tablePanel(digits) {
   const rows = MEASURES.map((label) => {
-    const head = element("th", { scope: "row" }, label);
-    const cells = NAMES.map(() => element("td"));
-    return { root: element("tr", {}, head, ...cells), head, cells };
+    const head = element("th", { scope: "row", role: "rowheader" }, label);
+    const cells = NAMES.map(() => element("td", { role: "cell" }));
+    return { root: element("tr", { role: "row" }, head, ...cells), head, cells };
   });
-  const heads = NAMES.map((name) => element("th", { scope: "col" }, name));
-  const root = element(
-    "table",
-    { class: "stn-pool-table" },
-    element("thead", {}, element("tr", {}, element("td"), ...heads)),
-    element("tbody", {}, ...rows.map((row) => row.root)),
+  const heads = NAMES.map((name) =>
+    element("th", { scope: "col", role: "columnheader" }, name),
   );
+  const table = element(
+    "table",
+    { class: "stn-pool-table", role: "table" },
+    element(
+      "thead",
+      { role: "rowgroup" },
+      element("tr", { role: "row" }, element("td", { role: "cell" }), ...heads),
+    ),
+    element("tbody", { role: "rowgroup" }, ...rows.map((row) => row.root)),
+  );
+  const root = element("div", { class: "stn-pool-measures" }, table);
   const update = () => {
     const { before, after, another, other, shares } = digits.seen;
     rows[4].head.textContent = `d, start to a ${other}`;
@@ -156,4 +168,15 @@ function build(figure) {
   );
 }
 
-export default touchable(build);
+const POSES = [
+  [-REACH, REACH],
+  [-REACH, REACH],
+  [-90, 90],
+];
+
+export default touchable(build, () => ({
+  picture: oneOf(PICTURES),
+  pooling: oneOf(POOLINGS),
+  pose: numbers(POSES, { whole: true }),
+  start: numbers(POSES, { whole: true }),
+}));

@@ -2,6 +2,7 @@
 
 import { choice, numberInput } from "../controls.js";
 import { touchable } from "../figure.js";
+import { numbers, oneOf } from "../kept.js";
 import { ratesPanel, valuesPanel } from "../lens/curves.js";
 import { Lens } from "../lens/lens.js";
 import { picturePanel, pixelsPanel } from "../lens/patch.js";
@@ -120,4 +121,11 @@ function build(figure) {
   return root;
 }
 
-export default touchable(build);
+export default touchable(build, (model) => {
+  const rows = model.get("pixels");
+  const sides = [rows[0].length, rows.length];
+  return {
+    point: numbers(sides.map((side) => [-0.5, side - 0.5])),
+    mode: oneOf(MODES),
+  };
+});

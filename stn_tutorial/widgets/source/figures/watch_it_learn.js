@@ -2,6 +2,7 @@
 
 import { button, slider, thetaText } from "../controls.js";
 import { touchable } from "../figure.js";
+import { number } from "../kept.js";
 import { chart, count, INK } from "../learning/chart.js";
 import { Training } from "../learning/training.js";
 import { element, fixed, note, prefersStill, title } from "../page.js";
@@ -280,4 +281,7 @@ function build(figure) {
   );
 }
 
-export default touchable(build);
+export default touchable(build, (model) => ({
+  moment: number([0, model.get("images").length - 1], { whole: true }),
+  chosen: number([0, model.get("shape")[0] - 1], { whole: true }),
+}));

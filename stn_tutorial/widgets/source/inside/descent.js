@@ -14,11 +14,11 @@ import { drawInput, drawOutput, LARGE, SMALL } from "./transformer.js";
 /** @import { Transformer } from "./transformer.js" */
 
 const SIDE = 28; // of the target, in pixels
-const MOST_STEPS = 100;
+export const MOST_STEPS = 100;
 const RECENT = 20; // steps
 const NEAR = 0.05; // of the target, in units
 const PACE = 40; // milliseconds a step
-const PAIRS = ["tx and ty", "angle and scale", "tx and angle"];
+export const PAIRS = ["tx and ty", "angle and scale", "tx and angle"];
 
 /** Where descent starts, and where it has come. */
 export class Descent {
