@@ -6,7 +6,6 @@ Each output value is a short sum over neighbouring pixels, and a kernel weighs t
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -370,7 +369,7 @@ def blur(input: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """
     _check_images(input)
     _check_floating(input)
-    sigmas = (sigma, sigma) if isinstance(sigma, Real) else tuple(sigma)
+    sigmas = (sigma, sigma) if isinstance(sigma, (int, float)) else tuple(sigma)
     if len(sigmas) != 2 or not all(0 <= s < math.inf for s in sigmas):
         raise ValueError(
             "expected sigma in pixels, 0 or more, or one down and one across, "

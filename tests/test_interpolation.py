@@ -940,7 +940,7 @@ def test_blur_rounds_half_precision_once(dtype):
 def test_autocast_does_not_coarsen_blur():
     images = torch.rand(1, 2, 20, 30)
     with torch.autocast("cpu", torch.bfloat16):
-        inside = blur(images, np.float32(1.5))
+        inside = blur(images, 1.5)
     assert torch.equal(inside, blur(images, 1.5))
 
 
