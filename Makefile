@@ -140,7 +140,7 @@ site: environment
 	@echo; echo "== Site: built from clean, no warning allowed; elsewhere, byte for byte the same =="
 	$(BIN)/python site/build_twice.py
 
-browser: environment
+browser: environment node_modules/.package-lock.json
 	@echo; echo "== Site and figures in a browser =="
 	$(BIN)/pytest $(TWO) worksteal tests/browser
 

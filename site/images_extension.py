@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from PIL import Image
 
 IMAGE = re.compile(r"<img\b[^>]*>")
-SOURCE = re.compile(r' src="([^"]*)"')
+SOURCE = re.compile(r' src="(?!data:)([^"]*)"')
 SIZED = re.compile(r" (?:width|height)=")
 
 

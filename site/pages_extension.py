@@ -115,6 +115,10 @@ def policy(page: str) -> str:
 
 # The front page is named like the book.
 TWICE = re.compile(r"<title>(.+) &#8212; \1</title>")
+# A name that hides what the eye reads there: who speaks to the browser says that.
+MISNAMED = re.compile(
+    r'(<summary|<button class="btn search-button-field[^>]*) aria-label="[^"]*"'
+)
 CHARSET = re.compile(r'<meta charset="utf-8"[^>]*>')
 # The policy forbids scripts in attributes: book.js listens to these buttons instead.
 HANDLER = re.compile(r' onclick="(window\.print|toggleFullScreen)\(\)"')
@@ -131,6 +135,7 @@ def finish_page(page: str) -> str:
     """Drop what the page does without, and set the policy before all it governs."""
     for needless in (ICON_SCRIPT, HANDLER, AHEAD):
         page = needless.sub("", page)
+    page = MISNAMED.sub(r"\1", page)
     page = TWICE.sub(r"<title>\1</title>", page)
     page = DOWNLOAD.sub("<a download", page)
     page = HASTY.sub("<script defer", page)
