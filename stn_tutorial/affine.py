@@ -420,8 +420,12 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
     Raises:
         ValueError: neither one nor two positive whole numbers.
     """
-    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(sides) != 2 or any(isinstance(n, float) or n < 1 for n in sides):
+    sides: tuple = tuple(size) if isinstance(size, Sequence) else (size, size)
+    try:
+        wrong = len(sides) != 2 or any(isinstance(n, float) or n < 1 for n in sides)
+    except (TypeError, ValueError):  # texts, None, an array have no such order
+        wrong = True
+    if wrong:
         raise ValueError(
             f"expected a size (H, W) of positive whole numbers, or one such number for "
             f"a square, but got {size!r}"
@@ -499,10 +503,15 @@ def _check_theta(theta: Tensor) -> None:
 
 
 def _check_output(theta: Tensor, size: Sequence[int]) -> None:
-    if len(size) != 4 or any(isinstance(n, float) or n < 1 for n in size[1:]):
+    if (
+        not isinstance(size, Sequence)
+        or len(size) != 4
+        or size[0] < 0
+        or any(isinstance(n, float) or n < 1 for n in size[1:])
+    ):
         raise ValueError(
             "expected size (N, C, H, W) of the output, with positive whole numbers "
-            f"C, H, W, but got {tuple(size)}"
+            f"C, H, W, but got {size!r}"
         )
     if theta.shape[0] != 1 and theta.shape[0] != size[0]:
         raise ValueError(

@@ -272,9 +272,11 @@ def grid_sample(
         ValueError: a shape, dtype, device or option is wrong, or a grid for an input
             of whole numbers, which know no NaN, is NaN.
 
-    For the gradient it keeps the pixels and weights of each neighbour: for an image of
-    three channels five times as much memory as PyTorch's sampler, in bicubic mode
-    seventeen times. ``benchmarks/sampler.py`` measures it, and lowers it by strips.
+    For the gradient it keeps the pixels and weights of each neighbour: on an image of
+    three channels, a step of training holds at its peak five times as much as with
+    PyTorch's sampler, in bicubic mode seventeen times. ``benchmarks/sampler.py``
+    measures it, and lowers it by strips. Places beyond 2^24 pixels need a grid of
+    float64.
 
     Paper: section 3.3, equation (3). Built in chapter 2, as ``sample``, without the
     options. Same results as ``torch.nn.functional.grid_sample`` in two dimensions.
@@ -340,6 +342,11 @@ def warp(
     _check_theta(theta)
     height, width = input.shape[2:] if size is None else pair(size)
     n = theta.shape[0] if input.shape[0] == 1 else input.shape[0]
+    if theta.shape[0] != 1 and theta.shape[0] != n:
+        raise ValueError(
+            f"expected one theta, or one for each image, but got {theta.shape[0]} "
+            f"thetas for {n} images"
+        )
     input = input.expand(n, -1, -1, -1)
     digits = input.dtype if input.is_floating_point() else theta.dtype
     theta = theta.to(input.device, torch.promote_types(theta.dtype, digits))
@@ -466,6 +473,11 @@ def _check_copied(input: Tensor, grid: Tensor) -> None:
     """Whole numbers are copied; complex ones are not, and none of them knows NaN."""
     if input.is_complex():
         raise ValueError(f"expected input of a real type, but got {input.dtype}")
+    if input.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        raise ValueError(
+            f"PyTorch cannot look up pixels of {input.dtype}: input.to(torch.int32) or "
+            "input.to(torch.int64) holds the same numbers"
+        )
     which = samples_where(grid.isnan().flatten(1).any(1))
     if which:
         raise ValueError(

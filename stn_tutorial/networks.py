@@ -60,6 +60,8 @@ class BFloat16(nn.Module):
         device = input.device.type
         # What is exported runs elsewhere: onnxruntime has no convolution in bfloat16.
         exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+        if not torch.amp.is_autocast_available(device):  # as for the device "meta"
+            return self.module(input)
         quick = multiplies_bfloat16(device) and not exporting()
         with torch.autocast(device, torch.bfloat16, enabled=quick):
             return self.module(input).float()

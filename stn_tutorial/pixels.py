@@ -116,6 +116,8 @@ def theta_from_matrix(
             (0, 0, s), which no affine transform has, or ``forward`` is asked of a
             matrix that has no inverse.
     """
+    if matrix is None:
+        raise ValueError("expected a matrix, but got None: its maker found none")
     (matrix,) = _floats(getattr(matrix, "params", matrix))
     rows = _affine_rows(matrix, max(*pair(in_size), *pair(out_size)))
     return pixel_to_normalised(invert(rows) if forward else rows, in_size, out_size)

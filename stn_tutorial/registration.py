@@ -23,8 +23,16 @@ def squared_difference(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         shape (N,).
 
+    Raises:
+        ValueError: the shapes differ.
+
     Built in chapter 4.
     """
+    if a.shape != b.shape:
+        raise ValueError(
+            f"expected two images of one shape, but got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}"
+        )
     return (a - b).square().mean((1, 2, 3))
 
 
@@ -54,7 +62,7 @@ def align(
     source: Tensor,
     target: Tensor,
     starts: Tensor | None = None,
-    padding_mode: str | None = "border",
+    padding_mode: str | None = None,
     steps: int = 50,
 ) -> tuple[Tensor, Tensor]:
     """Find the theta that warps each source onto its target.
@@ -75,16 +83,15 @@ def align(
             images. For images turned by any angle take four,
             ``turn_about(middle, torch.tensor([0.0, 90, 180, 270]), (h, w))``; but what
             looks alike upside down, as some digits do, may then come out upside down.
-        padding_mode: what stands beyond the source's edges: ``"border"`` for a
-            photograph; ``"zeros"`` for black ground; ``None`` does not compare what
-            lies there (see :func:`difference_in_overlap`), which is more exact for two
-            photographs that overlap in part, but sees less far for small things on
-            empty ground.
+        padding_mode: what stands beyond the source's edges. ``None``, for photographs,
+            does not compare what lies there (see :func:`difference_in_overlap`).
+            ``"zeros"``, for small things on black ground such as digits, sees further.
+            ``"border"`` repeats the edges.
         steps: of gradient descent, at each of the levels.
 
     Returns:
         theta, shape (N, 2, 3), in float32 at least; and the difference that is left in
-        each sample, shape (N,). If it is not much smaller than
+        each sample, shape (N,). If it is a good part of
         ``squared_difference(source, target)``, the way was not found.
 
     Raises:
@@ -108,7 +115,8 @@ def align(
         theta = _descend(blurred, aim, theta, padding_mode, steps, lr=0.03)
     losses = _difference(small, goal, theta, padding_mode).view(-1, n)  # (S, N)
     each = torch.arange(n, device=theta.device)
-    theta = theta.view(-1, n, 2, 3)[losses.argmin(dim=0), each]
+    best = losses.nan_to_num(torch.inf).argmin(dim=0)  # (N,)
+    theta = theta.view(-1, n, 2, 3)[best, each]
 
     side, last = SIDE, max(min(source.shape[2:]), min(target.shape[2:]))
     while side < last:
@@ -193,9 +201,13 @@ def _check(
             "expected source and target on the same device, but got "
             f"{source.device} and {target.device}"
         )
+    if starts is not None and not isinstance(starts, Tensor):
+        raise TypeError(
+            f"expected starts to be a tensor of shape (S, 2, 3), got {starts!r}"
+        )
     if starts is not None and (starts.shape[1:] != (2, 3) or starts.shape[0] < 1):
         raise ValueError(
-            f"expected starts of shape (S, 2, 3), at least one, but got "
+            "expected starts of shape (S, 2, 3), at least one, but got "
             f"{tuple(starts.shape)}"
         )
     if padding_mode not in (None, *PADDINGS):

@@ -151,7 +151,7 @@ class SpatialTransformer(nn.Module):
     It goes through ``torch.export`` and ``torch.onnx.export(..., dynamo=True)``, from
     opset 18 on, with a batch, height and width that stay free, and through
     ``torch.jit.trace`` and ``torch.compile(fullgraph=True)``. Give the exporter an
-    example of two images: from one, ONNX keeps a batch of one without a word. A spline
+    example of two images: from one, the file may take nothing but one image. A spline
     needs a fixed ``out_size``, since its matrix is computed beforehand.
     ``torch.jit.script`` cannot read this module.
 
@@ -166,8 +166,8 @@ class SpatialTransformer(nn.Module):
             :func:`stn_tutorial.warps.projective_grid`, gives another kind of warp.
         sampler: the book's sampler, or PyTorch's ``F.grid_sample``: the same numbers,
             sooner, and training takes a fifth of the memory (bicubic: a seventeenth;
-            measured by ``benchmarks/sampler.py``). One of your own takes the same
-            arguments.
+            measured by ``benchmarks/sampler.py``). But where theta is NaN it may give
+            clean pixels. A sampler of your own takes the same arguments.
         mode: how the sampler reads between pixels: ``"bilinear"``, ``"nearest"``,
             ``"bicubic"``, or the book's sampler's ``"integer"``.
 

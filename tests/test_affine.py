@@ -445,6 +445,18 @@ BAD = {
         lambda: affine_grid(identity(), (1, 4, 4)),
         r"expected size \(N, C, H, W\).*got \(1, 4, 4\)",
     ),
+    "size of one number": (
+        lambda: affine_grid(identity(), 8),
+        r"expected size \(N, C, H, W\).*got 8",
+    ),
+    "negative batch": (
+        lambda: affine_grid(identity(), (-1, 1, 4, 4)),
+        r"expected size \(N, C, H, W\).*got \(-1, 1, 4, 4\)",
+    ),
+    "image size as an array": (
+        lambda: normalised_to_pixel_matrix(np.array([8, 9]), False),
+        r"expected a size \(H, W\).*got array\(\[8, 9\]\)",
+    ),
     "size that is not whole": (
         lambda: affine_grid(identity(), (1, 1, 4, 4.5)),
         r"whole numbers C, H, W, but got \(1, 1, 4, 4.5\)",

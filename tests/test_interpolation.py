@@ -877,7 +877,12 @@ BAD_WARP = {
     "image": ((IMAGE[0], identity()), r"expected input.*got shape \(1, 4, 5\)"),
     "theta as 3x3": ((IMAGE, torch.eye(3)[None]), r"Nx2x3, but got .*3, 3\)"),
     "theta in a row": ((IMAGE, torch.zeros(2, 6)), r"Nx2x3, but got \(2, 6\)"),
-    "batch sizes": ((IMAGE, identity(3)), "3 transforms, but size asks for 2"),
+    "batch sizes": ((IMAGE, identity(3)), "one for each image, .* 3 thetas for 2"),
+    "16 bits without a sign": (
+        (IMAGE.to(torch.uint16), identity(), None, "nearest"),
+        r"cannot look up pixels of torch.uint16: input.to\(torch.int32\)",
+    ),
+    "size as text": ((IMAGE, identity(), "88"), "expected a size .*got '88'"),
     "size": ((IMAGE, identity(), (4,)), r"expected a size \(H, W\).*got \(4,\)"),
     "size as of an image": ((IMAGE, identity(), IMAGE.shape), r"size \(H, W\).*Size"),
     "half a pixel": ((IMAGE, identity(), 4.5), "whole numbers.*got 4.5"),

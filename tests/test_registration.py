@@ -75,8 +75,8 @@ def test_the_blur_follows_the_size(digits, side):
 def test_several_starts_find_a_far_turn_and_the_difference_tells(digits):
     target = warp(digits, rotation(150.0))
     quarters = rotation(torch.tensor([0.0, 90, 180, 270]))
-    _, from_one = align(digits, target)
-    _, from_four = align(digits, target, quarters)
+    _, from_one = align(digits, target, padding_mode="zeros")
+    _, from_four = align(digits, target, quarters, padding_mode="zeros")
     before = squared_difference(digits, target)
     assert (from_four < 0.1 * before).all()
     assert (from_one > 0.1 * before).float().mean() >= 0.7
@@ -191,6 +191,8 @@ ONE, TWO, THREE = (torch.zeros(n, 1, 4, 4) for n in (1, 2, 3))
         (lambda: align(ONE, ONE.to("meta")), ValueError, "same device"),
         (lambda: align(ONE, ONE, torch.eye(2, 3)), ValueError, r"starts .*\(S, 2, 3\)"),
         (lambda: align(ONE, ONE, identity(0)), ValueError, "at least one"),
+        (lambda: align(ONE, ONE, [[1]]), TypeError, "starts to be a tensor"),
+        (lambda: squared_difference(ONE, TWO), ValueError, "two images of one shape"),
         (lambda: align(ONE, ONE, padding_mode="edge"), ValueError, "or None.*'edge'"),
         (lambda: align(ONE, ONE, steps=0), ValueError, "at least one step"),
     ],
