@@ -50,15 +50,26 @@
   const load = (hits) => Promise.all(hits.slice(0, AT_ONCE).map((hit) => hit.data()));
 
   /**
-   * Find the hits of a query. For a word that no record has, Pagefind takes what begins
-   * alike, such as "over" for "overfit": that is no answer.
+   * What a record is called.
+   * @param {any} record
+   * @returns {string}
+   */
+  const title = ({ meta }) => meta.title ?? meta.name;
+
+  /**
+   * Find the hits of a query; those that are called like it come first. For a word that
+   * no record has, Pagefind takes what begins alike, such as "over" for "overfit": that
+   * is no answer.
    * @param {any} pagefind
    * @param {string} query
    */
   const find = async (pagefind, query) => {
-    const { results } = await pagefind.search(query);
+    /** @type {any[]} */
+    const results = (await pagefind.search(query)).results;
     const best = await load(results);
-    return best.some((record) => answers(record, query)) ? results : [];
+    if (!best.some((record) => answers(record, query))) return [];
+    const named = results.filter((_, i) => best[i] && title(best[i]) === query);
+    return [...new Set([...named, ...results])];
   };
 
   /**
@@ -67,7 +78,8 @@
    * @param {any} record
    * @param {string} query
    */
-  const item = ({ raw_url, meta, excerpt }, query) => {
+  const item = (record, query) => {
+    const { raw_url, meta, excerpt } = record;
     const entry = document.createElement("li");
     const link = document.createElement("a");
     const [page, anchor] = raw_url.split("#");
@@ -77,7 +89,7 @@
       ? `?highlight=${encodeURIComponent(words.join(" "))}`
       : "";
     link.href = page + marked + (anchor ? `#${anchor}` : "");
-    link.textContent = meta.title ?? meta.name;
+    link.textContent = title(record);
     entry.append(link);
     if (meta.place) {
       const place = document.createElement("span");
@@ -123,7 +135,7 @@
       await pagefind.options({
         excerptLength: 30,
         ranking: {
-          metaWeights: { title: 5, name: 2, terms: 10, dotted: 1, place: 0.5 },
+          metaWeights: { title: 5, name: 2, terms: 10, dotted: 0.2, place: 0.2 },
         },
       });
       let words = british(query);
