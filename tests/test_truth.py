@@ -2,10 +2,10 @@
 
 A docstring's "Built in chapter 2." says that a code cell of chapter 2 defines the same
 name, and that the two syntax trees are equal. What a chapter leaves out is set aside:
-hints, docstrings, comments, checks of the input, and what keeps autocast out. "Built in chapter 2, as ``tent``"
-names the cell's function where it differs; "Built in chapter 4, without ``start``" says
-what the package's has on top, so the trees differ. "Used in chapter 5" says that the
-chapter's cells reach it.
+hints, docstrings, comments, checks of the input, and what keeps autocast out. "Built in
+chapter 2, as ``tent``" names the cell's function where it differs; "Built in chapter 4,
+without ``start``" says what the package's has on top, so the trees differ. "Used in
+chapter 5" says that the chapter's cells reach it.
 """
 
 import ast
