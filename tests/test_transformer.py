@@ -379,7 +379,7 @@ BAD = {
     ),
     "start of lists": (
         lambda: LocalisationNet((1, 8, 8), start=[[1, 0, 0], [0, 1, 0]]),
-        r"one theta of shape \(1, 2, 3\), .* but got a builtins.list",
+        r"one theta of shape \(1, 2, 3\), .* but got a list",
     ),
     "shape of two numbers": (
         lambda: LocalisationNet((28, 28)),
