@@ -291,6 +291,11 @@ def able(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
 
 
+def test_bfloat16_on_a_device_that_only_knows_shapes():
+    module = BFloat16(nn.Conv2d(1, 2, 3)).to("meta")
+    assert module(torch.empty(4, 1, 8, 8, device="meta")).shape == (4, 2, 6, 6)
+
+
 @pytest.mark.usefixtures("able")
 def test_bfloat16_computes_in_half_and_gives_back_whole():
     module = nn.Sequential(nn.Linear(50, 40), nn.ReLU(), nn.Linear(40, 10))

@@ -163,6 +163,15 @@ def test_only_the_overlap_is_compared():
     assert_close(left, squared_difference(source[..., :4], target[..., 4:]))
 
 
+def test_a_start_that_is_nan_loses():
+    """Argmin would take NaN for the smallest."""
+    image = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    starts = torch.cat([identity() * float("nan"), identity()])
+    theta, left = align(image, image, starts, steps=2)
+    assert theta.isfinite().all()
+    assert left.isfinite().all()
+
+
 def test_too_little_overlap_is_no_match():
     white = torch.ones(1, 1, 10, 10)
     shifts = translation(torch.tensor([1.7, 1.9, 5.0]), 0.0).requires_grad_()

@@ -58,7 +58,7 @@
 
   /**
    * Find the hits of a query; those that are called like it come first. For a word that
-   * no record has, Pagefind takes what begins alike, such as "over" for "overfit": that
+   * no record has, Pagefind takes what begins alike, such as "quick" for "quicksand": that
    * is no answer.
    * @param {any} pagefind
    * @param {string} query
