@@ -408,6 +408,29 @@ def normalised_to_pixel(
     return compose(to_pixel, wide, from_pixel).to(theta.dtype)
 
 
+def angle_in(theta: Tensor) -> Tensor:
+    """The angle of a transform: that of the rotation nearest to it.
+
+    A :func:`rotation` by 30 degrees holds 30, whatever scale and shift come with it. A
+    mirror, and a theta of zeros, are as far from all rotations: they give 0.
+
+    Args:
+        theta: shape (N, 2, 3).
+
+    Returns:
+        angles in degrees, from -180 to 180, shape (N,).
+
+    Raises:
+        ValueError: theta is not a floating (N, 2, 3).
+
+    Built in chapter 4.
+    """
+    _check_theta(theta)
+    sine = theta[:, 1, 0] - theta[:, 0, 1]
+    cosine = theta[:, 0, 0] + theta[:, 1, 1]
+    return torch.atan2(sine, cosine).rad2deg()
+
+
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
     """The height and width of an image: one number stands for both.
 
@@ -474,7 +497,7 @@ def affine_grid(
     ``torch.nn.functional.affine_grid`` in two dimensions, which wants N transforms.
     """
     _check_theta(theta)
-    _check_output(theta, size)
+    check_output_size(theta, size)
     n, _, height, width = size
     theta = theta.to(at_least_float32(theta.dtype))
     x = pixel_centres(width, align_corners, theta.dtype).to(theta.device)
@@ -502,7 +525,8 @@ def _check_theta(theta: Tensor) -> None:
         )
 
 
-def _check_output(theta: Tensor, size: Sequence[int]) -> None:
+def check_output_size(theta: Tensor, size: Sequence[int]) -> None:
+    """Raise a ValueError unless a grid of this size (N, C, H, W) can come of theta."""
     if (
         not isinstance(size, Sequence)
         or len(size) != 4

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stn_tutorial.affine import (
     at_least_float32,
+    check_output_size,
     homogeneous,
     normalised_to_pixel_matrix,
     pair,
@@ -75,7 +76,7 @@ def projective_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
     Paper: section 3.2 names this transform. Used in chapter 6.
     """
     _check(theta, "theta", ("N", 8))
-    _check_output(theta, size)
+    check_output_size(theta, size)
     wide = theta.to(at_least_float32(theta.dtype))
     matrix = F.pad(wide, (0, 1), value=1).view(-1, 3, 3)
     grid = _grid_of_matrix(matrix, size[2], size[3])
@@ -416,7 +417,7 @@ def thin_plate_spline_grid(points: Tensor, size: Sequence[int]) -> Tensor:
             "expected points of shape (N, K, 2) with K a square number from 4 on, "
             f"but got {tuple(points.shape)}"
         )
-    _check_output(points, size)
+    check_output_size(points, size)
     height, width = int(size[2]), int(size[3])
     wide = points.to(at_least_float32(points.dtype))
     precision = np.float64 if wide.dtype == torch.double else np.float32
@@ -602,19 +603,6 @@ def _check(given: Tensor, name: str, shape: Sequence[int | str]) -> None:
         raise ValueError(
             f"expected {expected}, but got {given.dtype} of shape "
             f"{tuple(given.shape)}{hint}"
-        )
-
-
-def _check_output(theta: Tensor, size: Sequence[int]) -> None:
-    if len(size) != 4 or any(isinstance(n, float) or n < 1 for n in size[1:]):
-        raise ValueError(
-            "expected size (N, C, H, W) of the output, with positive whole numbers "
-            f"C, H, W, but got {tuple(size)}"
-        )
-    if theta.shape[0] != 1 and theta.shape[0] != size[0]:
-        raise ValueError(
-            f"expected size (N, C, H, W) with N = {theta.shape[0]}, one for each "
-            f"transform, but got {tuple(size)}"
         )
 
 

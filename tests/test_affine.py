@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from stn_tutorial.affine import (
     affine,
     affine_grid,
+    angle_in,
     compose,
     homogeneous,
     identity,
@@ -92,6 +93,20 @@ def test_rotation_of_a_batch_gets_gradients():
     theta[:, 1, 0].sum().backward()  # the sine; its slope per degree is cos * pi / 180
     assert_close(theta[:, 1, 0].detach(), torch.tensor([0.0, 1.0]).double())
     assert_close(angles.grad, torch.tensor([torch.pi / 180, 0.0]).double())
+
+
+@quick
+@given(theta=transforms())
+def test_the_angle_is_that_of_the_nearest_rotation(theta):
+    u, _, vh = torch.linalg.svd(theta[:, :, :2])
+    nearest = u @ vh  # the orthogonal matrix nearest to it, by its polar decomposition
+    assert_close(rotation(angle_in(theta))[:, :, :2], nearest)
+
+
+def test_angles_are_degrees():
+    angles = torch.tensor([-170.0, -90.0, 0.0, 30.0, 180.0])
+    assert_close(angle_in(rotation(angles)).abs(), angles.abs())
+    assert_close(angle_in(rotation(30)), torch.tensor([30.0]))
 
 
 @quick
@@ -502,6 +517,10 @@ BAD = {
     "invert 3x3": (
         lambda: invert(torch.eye(3)[None]),
         r"Nx2x3, but got \(1, 3, 3\)",
+    ),
+    "angle in one matrix": (
+        lambda: angle_in(identity()[0]),
+        r"Nx2x3, but got \(2, 3\); theta\[None\]",
     ),
     "invert a flat transform": (
         lambda: invert(torch.cat([identity(), scaling(1, 0)])),

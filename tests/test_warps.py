@@ -656,7 +656,7 @@ BAD = {
     ),
     "projective: another N": (
         lambda: projective_grid(tilts(2), (3, 1, 4, 4)),
-        r"N = 2, one for each transform, but got \(3, 1, 4, 4\)",
+        "theta holds 2 transforms, but size asks for 3",
     ),
     "projective: size of three": (
         lambda: projective_grid(IDENTITY, (1, 4, 4)),
@@ -668,7 +668,7 @@ BAD = {
     ),
     "spline: another N": (
         lambda: thin_plate_spline_grid(bends(2, 16), (3, 1, 4, 4)),
-        r"N = 2, one for each transform, but got \(3, 1, 4, 4\)",
+        "theta holds 2 transforms, but size asks for 3",
     ),
     "spline: no batch": (
         lambda: thin_plate_spline_grid(control_points(), (1, 1, 4, 4)),
