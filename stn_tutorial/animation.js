@@ -1,5 +1,6 @@
 /**
  * Bring an animation to life: buttons, a slider, and frames that play when asked to.
+ * They play in the place of the first frame, beside the last one.
  *
  * All frames lie side by side in one picture, the sprite. It takes the place of the first
  * frame's own picture, cut down to one frame: so the frame that is shown is also printed.

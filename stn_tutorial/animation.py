@@ -28,9 +28,9 @@ def frame(figure: Figure) -> Image.Image:
 class Animation:
     """Frames that play on the static page and in Jupyter, with no kernel.
 
-    All frames travel in one small PNG with 64 colours. The reader starts, stops and
-    steps them; nothing moves by itself. Where no script runs, the first frame stands;
-    PDF and GitHub show the first and the last.
+    All frames travel in one small PNG with 64 colours. At rest the first frame stands
+    beside the last, in print and where no script runs too. The reader starts, stops and
+    steps the first; nothing moves by itself.
 
     Args:
         frames: pictures of one size, at least two, from :func:`frame`.
@@ -62,22 +62,26 @@ class Animation:
 
     def _html(self) -> str:
         sprite = _png(self.frames)
-        first = _png(self.frames[:1])
+        first, last = _png(self.frames[:1]), _png(self.frames[-1:])
         name = "animation-" + hashlib.sha256(sprite).hexdigest()[:12]
         count, (width, height) = len(self.frames), self.frames[0].size
+        size = f'width="{width}" height="{height}"'
         return f"""\
 <style>
 {STYLE}</style>
-<div class="stn-animation" id="{name}" style="max-width:{width}px"
+<div class="stn-animation" id="{name}" style="--width:{width}px"
  data-count="{count}" data-sprite="{_data_url(sprite)}">
-<div><img src="{_data_url(first)}" alt="{html.escape(self.label)}"
- width="{width}" height="{height}"></div>
+<div class="stn-animation-frames">
+<div><img src="{_data_url(first)}" alt="{html.escape(self.label)}" {size}>
+<output>1 / {count}</output></div>
+<div><img src="{_data_url(last)}" alt="The last frame" {size}>
+<span>{count} / {count}</span></div>
+</div>
 <div class="stn-animation-controls">
 <button type="button">Play</button>
 <button type="button" aria-label="One frame back">&#9664;</button>
 <button type="button" aria-label="One frame on">&#9654;</button>
 <input type="range" min="0" max="{count - 1}" value="0" aria-label="Frame">
-<output>1 / {count}</output>
 </div></div>
 <script>
 (() => {{

@@ -171,9 +171,10 @@ def draw_frame(ax: Axes, size: Sequence[int]) -> None:
 
 def write_theta(ax: Axes, theta: Tensor, title: str = "theta") -> None:
     """Write the six numbers of one theta, shape (2, 3), into an empty axis."""
-    lines = [" ".join(f"{value:5.2f}" for value in row) for row in theta]
+    rows = theta.detach().mul(100).round().div(100) + 0.0  # no minus before a 0
+    lines = [" ".join(f"{value:5.2f}" for value in row) for row in rows]
     numbers = "\n".join(lines)
-    ax.text(0.5, 0.55, numbers, ha="center", family="monospace", size=12)
+    ax.text(0.5, 0.45, numbers, ha="center", va="center", family="monospace", size=12)
     ax.set_title(title)
     ax.set_axis_off()
 
@@ -190,23 +191,32 @@ def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Fi
         the figure.
     """
     height, width = source.shape[1:]
-    panels = 3 if target is None else 4
-    ratios = [1, 0.8, 1, 1][:panels]
-    figure, axes = plt.subplots(
-        1, panels, figsize=(2.4 * sum(ratios), 2.5), width_ratios=ratios
-    )
-    show_image(axes[0], source, "input and grid")
-    draw_frame(axes[0], (height, width))
+    tall = height / width
+    panels = 1 if target is None else 2
+    # In image widths: the input has a margin of 0.3, so all pixels have one size
+    across, down = 1.6 + 1.1 * panels, 0.15 + 1.6 * tall
+    figure = plt.figure(figsize=(1.6 * across, 1.6 * down), layout="none")
+
+    def panel(left: float, bottom: float, wide: float, high: float) -> Axes:
+        box = (left / across, bottom / down, wide / across, high / down)
+        return figure.add_axes(box)
+
+    ax = panel(0, 0, 1.6, 1.6 * tall)
+    show_image(ax, source, "input and grid")
+    draw_frame(ax, (height, width))
     grid = affine_grid(theta[None], (1, *source.shape), align_corners=False)
-    draw_grid(axes[0], grid[0], (height, width))
-    axes[0].set_xlim(-0.3 * width, 1.3 * width)
-    axes[0].set_ylim(1.3 * height, -0.3 * height)
-    write_theta(axes[1], theta)
-    axes[1].annotate("", (1, 0.4), (0, 0.4), arrowprops={"arrowstyle": "->"})
+    draw_grid(ax, grid[0], (height, width))
+    ax.set(xlim=(-0.3 * width, 1.3 * width), ylim=(1.3 * height, -0.3 * height))
     output = grid_sample(source[None], grid, align_corners=False)
-    show_image(axes[2], output[0], "output", edge=OUTPUT)
-    if target is not None:
-        show_image(axes[3], target, "target")
+    outputs = (
+        {"output": output[0]}
+        if target is None
+        else {"output": output[0], "target": target}
+    )
+    for k, (title, image) in enumerate(outputs.items()):
+        edge = OUTPUT if title == "output" else None
+        show_image(panel(1.65 + 1.1 * k, 0.54 * tall, 1, tall), image, title, edge)
+    write_theta(panel(1.65, 0, 1.1 * panels - 0.1, 0.4 * tall), theta)
     return figure
 
 

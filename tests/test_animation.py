@@ -34,13 +34,15 @@ def test_animation_holds_its_frames_in_order():
     bundle = Animation(FRAMES, "three colours")._repr_mimebundle_()
     page = bundle["text/html"]
     (sprite,) = re.findall(r'data-sprite="data:image/png;base64,([\w+/=]+)"', page)
-    (first,) = re.findall(r'<img src="data:image/png;base64,([\w+/=]+)"', page)
+    first, last = re.findall(r'<img src="data:image/png;base64,([\w+/=]+)"', page)
     shown = pictures_in(sprite, 6)
     assert len(shown) == 3
     for frame_shown, original in zip(shown, FRAMES, strict=True):
         assert np.array_equal(frame_shown, np.asarray(original))
     assert np.array_equal(pictures_in(first, 6), shown[:1])
-    assert 'width="6" height="4"' in page  # of one frame, which the script keeps to
+    assert np.array_equal(pictures_in(last, 6), shown[-1:])
+    # of one frame, which the script keeps to
+    assert page.count('width="6" height="4"') == 2
     assert 'data-count="3"' in page
     assert 'max="2"' in page
 
@@ -59,7 +61,7 @@ def test_animation_is_described_and_asks_no_other_server():
     page = bundle["text/html"]
     assert 'alt="a &quot;wide&quot; grid &amp; &lt;b&gt;"' in page
     assert "//" not in re.sub(r"base64,[\w+/=]+", "", page)
-    assert re.findall(r' src="([^,]+),', page) == ["data:image/png;base64"]
+    assert re.findall(r' src="([^,]+),', page) == 2 * ["data:image/png;base64"]
 
 
 def test_animations_on_one_page_have_their_own_ids():

@@ -159,13 +159,16 @@ def test_show_warp_draws_grid_theta_and_output():
     source, target = torch.rand(2, 1, 6, 8)
     theta = translation(0.25, 0).requires_grad_()
     figure = show_warp(source, theta[0], target)
-    first, middle, third, last = figure.axes
+    first, third, last, middle = figure.axes
     assert np.array_equal(drawn(first), source[0])
     assert lines_of(first)[0][0] == pytest.approx((1, 0), abs=1e-5)
     numbers = [float(text) for text in middle.texts[0].get_text().split()]
     assert numbers == [1, 0, 0.25, 0, 1, 0]
     assert drawn(third) == pytest.approx(warp(source[None], theta)[0, 0].detach())
     assert np.array_equal(drawn(last), target[0])
+    figure.canvas.draw()
+    pixel = [ax.get_window_extent().width / np.ptp(ax.get_xlim()) for ax in figure.axes]
+    assert pixel[:3] == pytest.approx(3 * pixel[:1])
     assert len(show_warp(source, theta[0]).axes) == 3
 
 

@@ -72,7 +72,7 @@ def test_an_animation_prints_the_frame_that_is_shown(web: Visit, chapter: str) -
     player.get_by_label("Frame", exact=True).press("End")
     tab.add_style_tag(content="* { background: none !important; }")
     tab.emulate_media(media="print")
-    picture = player.locator("img")
+    picture = player.locator("img").first
     assert len(colours(picture)) > 8
     assert picture.evaluate("e => e.naturalWidth > 2 * e.naturalHeight")  # all frames
     box = picture.bounding_box()

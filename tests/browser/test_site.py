@@ -197,7 +197,7 @@ def test_animation_steps_plays_and_follows_the_keyboard(
         place = "e => e.style.objectPosition"
         player.get_by_label("One frame on").click()
         assert frame.text_content() == f"2 / {last + 1}"
-        moved = float(player.locator("img").evaluate(place).split("%")[0])
+        moved = float(player.locator("img").first.evaluate(place).split("%")[0])
         assert moved == pytest.approx(100 / last, abs=0.01)
         slider.press("End")
         assert frame.text_content() == f"{last + 1} / {last + 1}"
