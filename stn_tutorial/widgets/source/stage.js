@@ -284,22 +284,22 @@ export class Stage {
   }
 
   /**
-   * @param {HTMLElement} button
+   * @param {HTMLElement} part
    * @param {() => Point} get
    * @param {(point: Point) => void} set
    */
-  #letDrag(button, get, set) {
+  #letDrag(part, get, set) {
     /** @type {Point | null} */
     let grip = null; // from the pointer to the point
-    button.addEventListener("pointerdown", (event) => {
+    part.addEventListener("pointerdown", (event) => {
       const [x, y] = this.locate(event);
       const [px, py] = get();
       grip = [px - x, py - y];
-      button.setPointerCapture(event.pointerId);
-      button.focus();
+      part.setPointerCapture(event.pointerId);
+      part.focus();
       event.preventDefault();
     });
-    button.addEventListener("pointermove", (event) => {
+    part.addEventListener("pointermove", (event) => {
       if (!grip) return;
       const [x, y] = this.locate(event);
       set([x + grip[0], y + grip[1]]);
@@ -307,8 +307,27 @@ export class Stage {
     const letGo = () => {
       grip = null;
     };
-    button.addEventListener("pointerup", letGo);
-    button.addEventListener("pointercancel", letGo);
+    part.addEventListener("pointerup", letGo);
+    part.addEventListener("pointercancel", letGo);
+  }
+
+  /**
+   * Add an area that the hand can drag; keys have a handle. Call `update` after changes.
+   * @param {object} area
+   * @param {() => Point[]} area.corners
+   * @param {() => Point} area.get the point that is dragged
+   * @param {(point: Point) => void} area.set where it shall be
+   */
+  area({ corners, get, set }) {
+    const area = element("div", { class: "stn-area" });
+    this.#letDrag(area, () => this.#inReach(get()), set);
+    this.placements.push(() => {
+      const shares = corners().map((corner) => this.share(corner));
+      const places = shares.map(([x, y]) => `${100 * x}% ${100 * y}%`);
+      area.style.clipPath = `polygon(${places.join(", ")})`;
+    });
+    this.root.append(area);
+    return area;
   }
 
   /** Put the handles where their points are. */
