@@ -320,7 +320,7 @@ export class Stage {
    */
   area({ corners, get, set }) {
     const area = element("div", { class: "stn-area" });
-    this.#letDrag(area, () => this.#inReach(get()), set);
+    this.#letDrag(area, get, set);
     this.placements.push(() => {
       const shares = corners().map((corner) => this.share(corner));
       const places = shares.map(([x, y]) => `${100 * x}% ${100 * y}%`);
