@@ -127,9 +127,29 @@ def watched_training(n=16):
     return images, history, (90.0, affine.identity().expand(n, 2, 3))
 
 
+def net_and_digits():
+    """A network built as chapter 0's, which has learned nothing, and ten digits."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 8, 5, padding=2),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(8, 16, 5, padding=2),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(784, 10),
+    )
+    torch.nn.init.normal_(net[-1].weight)  # so that its answers differ
+    digits = load_digits()
+    firsts = [digits.test_images[digits.test_labels == k][0] for k in range(10)]
+    return net, torch.stack(firsts)
+
+
 def make(figure, label):
     """A figure with its label, and with what it cannot do without."""
-    needed = {"WatchItLearn": watched_training}.get(figure.__name__, tuple)
+    needs = {"WatchItLearn": watched_training, "TurnIt": net_and_digits}
+    needed = needs.get(figure.__name__, tuple)
     return figure(label, *needed())
 
 
@@ -963,6 +983,136 @@ def test_a_transformer_refuses_what_it_cannot_show(bad, message):
     with pytest.raises(TraitError, match=message):
         setattr(figure, name, value)
     assert getattr(figure, name) == before
+
+
+# Turn it
+
+
+ANSWERS = SOURCE / "turning" / "answers.js"
+# Weights and images travel to Node as numbers, and tables of answers for a network.
+TURNING = f"""
+import {{ Answers, sharesAt, turned }} from "{ANSWERS.as_uri()}";
+import {{ readWeights }} from "{(SOURCE / "digit" / "network.js").as_uri()}";
+const image = (pixels) => (
+  {{ data: pixels.map((v) => v / 255), channels: 1, height: 28, width: 28 }});
+export const images = (pixels, angles) =>
+  angles.map((angle) => Array.from(turned(image(pixels), angle).data));
+export const shares = (bytes, pixels, angles) => {{
+  const weights = readWeights(Uint8Array.from(bytes));
+  return angles.map((angle) => sharesAt(weights, image(pixels), angle));
+}};
+export const tried = (right, table, angles) => {{
+  const ten = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const look = (angle) => ten.map((k) => Number(k === table(angle)));
+  const answers = new Answers(right, look);
+  for (const angle of angles) answers.at(angle);
+  return {{ reach: [answers.reach(1), answers.reach(-1)], runs: answers.runs }};
+}};
+export const lostAt = (from, to, angles) =>
+  tried(7, (angle) => (angle < from ? 4 : angle > to ? 8 : 7), angles);
+"""
+
+
+def test_turned_digits_and_their_scores_are_the_packages(generator):
+    net, digits = net_and_digits()
+    spread = torch.randint(-180, 181, (12,), generator=generator).tolist()
+    angles = [0, 90, -90, 180, *spread]
+    answers = []
+    for digit in (0, 4, 7):
+        figure = widgets.TurnIt("x", net, digits, digit=digit)
+        pixels = list(figure.images[784 * digit : 784 * (digit + 1)])
+        (images,) = run(TURNING, "images", [[pixels, angles]])
+        found = torch.tensor(images).view(-1, 1, 28, 28)
+        assert torch.allclose(found, figure.turned(angles), atol=1e-5)
+        assert (found[0] - digits[digit]).abs().max() < 0.51 / 255  # a byte's rounding
+        (shares,) = run(TURNING, "shares", [[list(figure.weights), pixels, angles]])
+        wanted = figure.shares(angles)
+        assert torch.allclose(torch.tensor(shares), wanted, atol=1e-4)
+        answers += wanted.argmax(1).tolist()
+    assert len(set(answers)) > 1
+
+
+def test_the_figure_has_the_networks_weights_in_half_precision():
+    net, digits = net_and_digits()
+    before = {name: w.clone() for name, w in net.state_dict().items()}
+    figure = widgets.TurnIt("x", net, digits)
+    (read,) = run(WITH_WEIGHTS, "tensors", [[list(figure.weights)]])
+    assert read.keys() == before.keys()
+    for name, tensor in before.items():
+        assert read[name]["shape"] == list(tensor.shape)
+        assert read[name]["data"] == tensor.half().flatten().tolist()
+        assert torch.equal(net.state_dict()[name], tensor)  # the reader's own stays
+
+
+def test_the_angles_between_lie_on_the_short_way():
+    calls = {
+        (0, 3): [1, 2],
+        (3, 0): [2, 1],
+        (-2, 1): [-1, 0],
+        (178, -179): [179, 180],
+        (-178, 179): [-179, 180],
+        (5, 5): [],
+        (5, 6): [],
+    }
+    assert run(ANSWERS, "between", list(calls)) == list(calls.values())
+    angles = {-180: 180, 180: 180, 181: -179, 365: 5, -190: 170, 0: 0}
+    assert run(ANSWERS, "onCircle", [[a] for a in angles]) == list(angles.values())
+
+
+@pytest.mark.parametrize(
+    ("angles", "reach"),
+    [
+        ([0], [{"degrees": 0}, {"degrees": 0}]),
+        (range(-5, 13), [{"degrees": 12}, {"degrees": 5}]),
+        (range(-60, 13), [{"degrees": 12}, {"degrees": 33, "best": 4}]),
+        (range(-60, 90), [{"degrees": 19, "best": 8}, {"degrees": 33, "best": 4}]),
+        ([0, 1, 2, 30], [{"degrees": 2}, {"degrees": 0}]),  # a gap: it may be earlier
+    ],
+)
+def test_how_far_a_digit_turned_is_known_without_gaps(angles, reach):
+    (found,) = run(TURNING, "lostAt", [[-32, 18, list(angles)]])
+    assert found["reach"] == reach
+
+
+def test_the_runs_are_cut_where_the_answer_changes_or_is_not_known():
+    (found,) = run(TURNING, "lostAt", [[-32, 18, [*range(-40, 25), 90, 180]]])
+    assert [tuple(each.values()) for each in found["runs"]] == [
+        (-180, -180, 8),  # the same turn as 180
+        (-40, -33, 4),
+        (-32, 18, 7),
+        (19, 24, 8),
+        (90, 90, 8),
+        (180, 180, 8),
+    ]
+    (never,) = run(TURNING, "lostAt", [[-180, 180, list(range(-180, 181))]])
+    assert never["reach"] == [{"degrees": 180}, {"degrees": 180}]
+
+
+def test_its_still_picture_shows_four_angles_and_their_scores():
+    net, digits = net_and_digits()
+    made = widgets.TurnIt("x", net, digits, digit=3, angle=-30)
+    figure = made.still()
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[:4] == [f"turned by {angle}°" for angle in (-30, 0, 30, 60)]
+    shares = made.shares([-30, 0, 30, 60])
+    for title, best in zip(titles[4:], shares.argmax(1).tolist(), strict=True):
+        assert title == f"reads {best}: {'right' if best == 3 else 'wrong'}"
+    bars = [bar.get_width() for bar in figure.axes[5].patches]
+    assert bars == pytest.approx((100 * shares[1]).tolist())
+    plt.close(figure)
+
+
+def test_it_refuses_another_network_and_other_images():
+    net, digits = net_and_digits()
+    with pytest.raises(ValueError, match=r"Flatten Linear, but got Flatten Linear$"):
+        widgets.TurnIt("x", net[6:], digits)
+    with pytest.raises(ValueError, match=r"but got \(9, 1, 28, 28\)"):
+        widgets.TurnIt("x", net, digits[1:])
+    figure = widgets.TurnIt("x", net, digits)
+    for name, value in (("digit", 10), ("digit", -1), ("angle", 181), ("angle", 0.5)):
+        with pytest.raises(TraitError, match=name):
+            setattr(figure, name, value)
+    assert (figure.digit, figure.angle) == (7, 0)
 
 
 # Draw and straighten

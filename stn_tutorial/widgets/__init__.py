@@ -11,6 +11,7 @@ FIGURES = {
     "InsideTransformer": "inside_transformer",
     "PoolIt": "pool_it",
     "SampleLens": "sample_lens",
+    "TurnIt": "turn_it",
     "WatchItLearn": "watch_it_learn",
 }
 __all__ = list(FIGURES)

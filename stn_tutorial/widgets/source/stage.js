@@ -244,8 +244,11 @@ export class Stage {
    * @param {() => Point} point.get where it is
    * @param {(point: Point) => void} point.set where it shall be
    * @param {() => number} [point.step] of an arrow key; with Shift, a tenth
+   * @param {(way: Point, fine: boolean) => void} [point.press] what an arrow key does
+   *   where it does not move the point that way; fine: with Shift
+   * @param {() => string} [point.words] where it is, for screen readers
    */
-  handle(label, colour, { get, set, step = () => 0.05 }) {
+  handle(label, colour, { get, set, step = () => 0.05, press, words }) {
     const button = element("button", { type: "button", class: "stn-handle" });
     button.style.setProperty("--stn-colour", colour);
     const shown = () => this.#inReach(get());
@@ -257,14 +260,16 @@ export class Stage {
       event.stopPropagation();
       const [x, y] = get();
       const length = event.shiftKey ? step() / 10 : step();
-      set([x + way[0] * length, y + way[1] * length]);
+      if (press) press(way, event.shiftKey);
+      else set([x + way[0] * length, y + way[1] * length]);
     });
     this.placements.push(() => {
       const [x, y] = get();
       const [across, down] = this.share(shown());
       button.style.left = `${100 * across}%`;
       button.style.top = `${100 * down}%`;
-      button.setAttribute("aria-label", `${label}: x ${fixed(x)}, y ${fixed(y)}`);
+      const place = words?.() ?? `x ${fixed(x)}, y ${fixed(y)}`;
+      button.setAttribute("aria-label", `${label}: ${place}`);
     });
     this.root.append(button);
     return button;

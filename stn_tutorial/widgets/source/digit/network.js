@@ -1,5 +1,5 @@
-// The network that straightens and reads a digit: the parts of stn_tutorial.networks,
-// with the weights' own names.
+// The networks that read a digit, with the weights' own names: the one that straightens
+// it first, of the parts of stn_tutorial.networks, and chapter 0's.
 
 import { affineGrid, gridSample } from "../sampling.js";
 
@@ -144,6 +144,21 @@ function linear(weights, name, input) {
 }
 
 /**
+ * A convolution with its biases, ReLU, and the largest of each 2x2 values.
+ * @param {Weights} weights
+ * @param {string} name of the convolution
+ * @param {Image} image
+ */
+function convolveAndPool(weights, name, image) {
+  const { data: biases } = weights[`${name}.bias`];
+  const made = convolve(image, weights[`${name}.weight`]);
+  return halve(
+    activate(made, (c) => [1, biases[c]]),
+    Math.max,
+  );
+}
+
+/**
  * theta: the localisation net's answer to a 21x21 image.
  * @param {Weights} weights
  * @param {Image} image
@@ -153,14 +168,22 @@ function localise(weights, image) {
   const net = "transformer.localisation.1";
   let features = image;
   for (const layer of [`${net}.body.0`, `${net}.body.3`]) {
-    const bias = weights[`${layer}.bias`].data;
-    const made = convolve(features, weights[`${layer}.weight`]);
-    activate(made, (c) => [1, bias[c]]);
-    features = halve(made, Math.max);
+    features = convolveAndPool(weights, layer, features);
   }
   const hidden = linear(weights, `${net}.body.7`, features.data);
   const active = hidden.map((v) => Math.max(0, v));
   return linear(weights, `${net}.last`, active);
+}
+
+/**
+ * The scores of the ten digits: the answer of chapter 0's convolutional net.
+ * @param {Weights} weights
+ * @param {Image} image
+ */
+export function scoresOfPlain(weights, image) {
+  let features = image;
+  for (const layer of ["0", "3"]) features = convolveAndPool(weights, layer, features);
+  return linear(weights, "7", features.data);
 }
 
 // The classifier's convolutions: the number of the layer, and whether it is pooled.

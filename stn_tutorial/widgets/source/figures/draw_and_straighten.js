@@ -13,6 +13,7 @@ import {
   UPRIGHT,
   withTop,
 } from "../digit/pose.js";
+import { scoreRows } from "../digit/scores.js";
 import { DrawingPad } from "../drawing_pad.js";
 import { touchable } from "../figure.js";
 import { drawing, number } from "../kept.js";
@@ -166,36 +167,15 @@ function outputPanel(reader) {
   return { root: element("div", {}, title("3. Straightened"), stage.root), update };
 }
 
-/** @param {number} digit */
-function scoreRow(digit) {
-  const bar = element("span", { class: "stn-bar" });
-  const number = element("span", { class: "stn-value" });
-  const name = element("span", {}, String(digit));
-  const root = element("li", {}, name, element("span", {}, bar), number);
-  /**
-   * @param {number} share
-   * @param {boolean} best
-   */
-  const set = (share, best) => {
-    bar.style.width = `${100 * share}%`;
-    number.textContent = `${fixed(100 * share, 1)}%${best ? " ◀" : ""}`;
-    root.setAttribute("aria-current", String(best));
-  };
-  return { root, set };
-}
-
 /** @param {Reader} reader */
 function answerPanel(reader) {
   const answer = title();
-  const rows = Array.from({ length: 10 }, (_, digit) => scoreRow(digit));
-  const list = { class: "stn-scores", "aria-label": "Scores" };
-  const scores = element("ol", list, ...rows.map((row) => row.root));
+  const scores = scoreRows();
   const update = () => {
-    const { shares, best } = reader.seen;
-    answer.textContent = `4. Answer: ${best}`;
-    for (const [digit, row] of rows.entries()) row.set(shares[digit], digit === best);
+    answer.textContent = `4. Answer: ${reader.seen.best}`;
+    scores.set(reader.seen.shares);
   };
-  return { root: element("div", {}, answer, scores), update };
+  return { root: element("div", {}, answer, scores.root), update };
 }
 
 /** @param {Reader} reader */
