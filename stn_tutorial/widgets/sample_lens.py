@@ -158,7 +158,10 @@ class SampleLens(TouchableFigure):
                     half = abs(weight) ** 0.5 / 2
                     color = PLUS if weight > 0 else MINUS
                     _box(ax, (m - half, n - half), (m + half, n + half), color)
-                    height, ink = n - 0.35, "k" if weight > 0.25 else ink
+                    if weight > 0.2:  # there is room in its square
+                        ink = "k"
+                    else:
+                        height = n - 0.38
                 _write(ax, m, height, value, ink)
         ax.plot(x, y, "D", color=figures.GRID, mec="w", ms=8)
 

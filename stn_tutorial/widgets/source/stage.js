@@ -198,10 +198,11 @@ export class Stage {
    * Write a few words, in the middle of their height at a point; halo: round them.
    * @param {string} words
    * @param {Point} point
-   * @param {{ colour?: string, align?: CanvasTextAlign, halo?: string }} style
+   * @param {{ colour?: string, align?: CanvasTextAlign, halo?: string, size?: number }}
+   *   style size: of the letters, in CSS pixels
    */
-  text(words, point, { colour = "#444", align = "center", halo } = {}) {
-    this.context.font = "13px sans-serif";
+  text(words, point, { colour = "#444", align = "center", halo, size = 13 } = {}) {
+    this.context.font = `${size}px sans-serif`;
     this.context.textAlign = align;
     this.context.textBaseline = "middle";
     if (halo) {

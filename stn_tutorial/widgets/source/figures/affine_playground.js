@@ -11,6 +11,12 @@ import { button, choice, numberInput } from "../controls.js";
 import { DrawingPad } from "../drawing_pad.js";
 import { touchable } from "../figure.js";
 import { drawing, numbers, oneOf } from "../kept.js";
+import {
+  drawNeighbours,
+  drawPixelFrame,
+  nearestCentre,
+  pointAtPixels,
+} from "../neighbours.js";
 import { element, fixed, note, title } from "../page.js";
 import {
   compose,
@@ -21,6 +27,7 @@ import {
   invert,
   namedImages,
   replaced,
+  toPixel,
   transform,
   warp,
 } from "../sampling.js";
@@ -51,6 +58,14 @@ class Playground {
   constructor(figure) {
     this.figure = figure;
     this.pictures = namedImages(figure.get("shapes"), figure.get("pixels"));
+    /** @type {Point | null} */
+    this.pointed = null; // where on the output the reader has pointed last
+  }
+
+  /** The centre of the output pixel that the reader points at. */
+  get pixel() {
+    const { height, width } = this.image;
+    return this.pointed && nearestCentre(this.pointed, height, width);
   }
 
   /** @returns {Image} */
@@ -180,7 +195,9 @@ function inputPanel(playground) {
     stage.clear();
     stage.image(playground.image);
     stage.frame(COLOURS.input);
-    stage.grid((point) => transform(playground.theta, point));
+    const { image, pixel, theta } = playground;
+    stage.grid((point) => transform(theta, point));
+    if (pixel) drawNeighbours(stage, image, transform(theta, pixel));
   };
   const update = () => {
     stage.aspect = playground.aspect;
@@ -190,16 +207,30 @@ function inputPanel(playground) {
   return { root: element("div", {}, title("Input and grid"), stage.root), update };
 }
 
-/** @param {Playground} playground */
-function outputPanel(playground) {
-  const stage = playground.figure.stage(VIEW, "Output image", () => paint());
+/**
+ * @param {Playground} playground
+ * @param {() => void} show called when the reader points at another pixel
+ */
+function outputPanel(playground, show) {
+  const label = "Output image; arrow keys go from pixel to pixel";
+  const stage = playground.figure.stage(VIEW, label, () => paint());
+  pointAtPixels(stage, {
+    size: () => [playground.image.height, playground.image.width],
+    get: () => playground.pixel ?? [-9, -9],
+    set: (pixel) => {
+      playground.pointed = pixel;
+      show();
+      playground.figure.say(whereItLooks(playground));
+    },
+  });
   const showHandles = addHandles(stage, "content", COLOURS.input, playground);
   const paint = () => {
     if (!stage.width) return;
-    const { image, theta } = playground;
+    const { image, pixel, theta } = playground;
     stage.clear();
     stage.image(warp(image, theta, image.height, image.width));
     stage.frame(COLOURS.output, 3);
+    if (pixel) drawPixelFrame(stage, pixel, image.height, image.width);
     const content = invert(theta);
     if (!playground.movesContent || !content) return;
     const frame = FRAME.map((corner) => transform(content, corner));
@@ -211,6 +242,36 @@ function outputPanel(playground) {
     paint();
   };
   return { root: element("div", {}, title("Output"), stage.root), update };
+}
+
+/**
+ * Where the output pixel that is pointed at looks, in words.
+ * @param {Playground} playground
+ */
+function whereItLooks({ image, pixel, theta }) {
+  if (!pixel) return "Point at a pixel of the output to see where it looks.";
+  const { height, width } = image;
+  const written = (/** @type {Point} */ [x, y]) => `(${fixed(x)}, ${fixed(y)})`;
+  const whole = [toPixel(pixel[1], height), toPixel(pixel[0], width)];
+  const index = whole.map((v) => fixed(v, 0)).join(", ");
+  const [x, y] = transform(theta, pixel);
+  const row = fixed(toPixel(y, height), 1);
+  const column = fixed(toPixel(x, width), 1);
+  const outside = Math.max(Math.abs(x), Math.abs(y)) > 1 ? ", outside it" : "";
+  return (
+    `Output pixel [${index}], at ${written(pixel)}, looks at ${written([x, y])} ` +
+    `in the input: row ${row}, column ${column}${outside}.`
+  );
+}
+
+/** @param {Playground} playground */
+function pointedPanel(playground) {
+  const root = note();
+  root.classList.add("stn-remark");
+  const update = () => {
+    root.textContent = whereItLooks(playground);
+  };
+  return { root, update };
 }
 
 /** @param {Playground} playground */
@@ -295,10 +356,13 @@ function build(figure) {
   });
   const choices = choicesPanel(playground);
   const input = inputPanel(playground);
-  const output = outputPanel(playground);
+  const output = outputPanel(playground, () => {
+    for (const panel of [input, output, pointed]) panel.update();
+  });
+  const pointed = pointedPanel(playground);
   const matrix = matrixPanel(playground);
   const update = () => {
-    for (const panel of [choices, pad, input, output, matrix]) panel.update();
+    for (const panel of [choices, pad, input, output, pointed, matrix]) panel.update();
   };
   figure.listen(["theta", "picture", "moves"], update);
   update();
@@ -308,6 +372,7 @@ function build(figure) {
     ...choices.roots,
     pad.root,
     element("div", { class: "stn-panels" }, input.root, output.root),
+    pointed.root,
     stepButtons(playground),
     ...matrix.roots,
     figure.voice,

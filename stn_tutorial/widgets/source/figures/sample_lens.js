@@ -89,7 +89,7 @@ function whole(lens) {
   const right = element(
     "div",
     {},
-    title("Between the pixels, with slopes"),
+    title("The picture between them: point at it"),
     picture.root,
     title("Slope ∂V/∂x along this row"),
     rates.root,
@@ -112,8 +112,11 @@ function whole(lens) {
 function build(figure) {
   const lens = new Lens(figure);
   const { root, panels } = lens.slopes ? whole(lens) : small(lens);
-  const update = () => {
+  lens.show = () => {
     for (const panel of panels) panel.update();
+  };
+  const update = () => {
+    lens.show();
     figure.say(spoken(lens.reading, lens.slopes));
   };
   figure.listen(["point", "mode", "pixels"], update);

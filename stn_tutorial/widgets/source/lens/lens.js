@@ -23,6 +23,10 @@ export class Lens {
   constructor(figure) {
     this.figure = figure;
     this.slopes = figure.get("slopes");
+    /** @type {Point | null} */
+    this.hovered = null; // where the mouse is over the picture
+    /** Called when the mouse has gone to another place of the picture, or left it. */
+    this.show = () => {};
   }
 
   get pixels() {
@@ -33,8 +37,14 @@ export class Lens {
     return this.figure.get("mode");
   }
 
-  get point() {
+  /** Where the reader has put the point. */
+  get kept() {
     return this.figure.get("point");
+  }
+
+  /** Where the lens reads: at the mouse, as long as it is over the picture. */
+  get point() {
+    return this.hovered ?? this.kept;
   }
 
   get width() {
@@ -64,13 +74,31 @@ export class Lens {
   }
 
   /**
-   * Move the point to a hundredth of a pixel; it stays on the picture.
+   * Read somewhere else for a while, or again at the point.
+   * @param {Point | null} place
+   */
+  hover(place) {
+    this.hovered = place && this.#near(place);
+    this.show();
+  }
+
+  /**
+   * Move the point.
    * @param {Point} to
    */
-  move([x, y]) {
+  move(to) {
+    this.figure.send({ point: this.#near(to) });
+  }
+
+  /**
+   * The place on the picture that is nearest, to a hundredth of a pixel.
+   * @param {Point} place
+   * @returns {Point}
+   */
+  #near([x, y]) {
     const edge = this.slopes ? 0.5 : 0; // without slopes, it stays among the centres
     const near = (/** @type {number} */ value, /** @type {number} */ size) =>
       Math.round(100 * clip(value, -edge, size - 1 + edge)) / 100;
-    this.figure.send({ point: [near(x, this.width), near(y, this.height)] });
+    return [near(x, this.width), near(y, this.height)];
   }
 }

@@ -21,9 +21,9 @@ const ARROW = 3; // an arrow's length in pixels, for a slope of 1
  */
 function patchPanel(lens, label, handle, draw) {
   const stage = lens.figure.stage([0, 0, 1, 1], label, () => paint());
-  stage.handle(handle, COLOURS.grid, {
-    get: () => lens.point,
-    set: (point) => lens.move(point),
+  const point = stage.handle(handle, COLOURS.grid, {
+    get: () => lens.kept,
+    set: (to) => lens.move(to),
     step: () => 0.1,
   });
   stage.canvas.addEventListener("click", (event) => lens.move(stage.locate(event)));
@@ -31,6 +31,11 @@ function patchPanel(lens, label, handle, draw) {
     if (!stage.width) return;
     stage.clear();
     draw(stage);
+    if (lens.hovered) {
+      stage.dot(lens.hovered, "#fff", 6);
+      stage.dot(lens.hovered, COLOURS.grid, 4.5);
+    }
+    point.style.opacity = lens.hovered ? "0.3" : "1";
     stage.update();
   };
   const update = () => {
@@ -38,7 +43,7 @@ function patchPanel(lens, label, handle, draw) {
     stage.aspect = 1;
     paint();
   };
-  return { root: stage.root, update };
+  return { root: stage.root, update, stage };
 }
 
 /**
@@ -142,7 +147,8 @@ function drawSquares(stage, terms) {
 }
 
 /**
- * Write each pixel's value, and what it is weighed with.
+ * Write each pixel's value, and what it is weighed with: in its square where there is
+ * room for both, or else above and below.
  * @param {Lens} lens
  * @param {Stage} stage
  * @param {Term[]} terms
@@ -156,10 +162,15 @@ function drawNumbers({ pixels, mode }, stage, terms) {
       else if (mode === "bilinear") {
         stage.text(fixed(value), [column, row], { colour: "#000" });
       } else {
-        const covered = term.weight > 0.25; // by its square
-        const style = covered ? { colour: "#000", halo: PLUS } : { colour: on(value) };
-        stage.text(fixed(value), [column, row - 0.35], style);
-        stage.text(`× ${fixed(term.weight)}`, [column, row + 0.35], style);
+        const roomy = term.weight > 0.2;
+        const away = roomy ? 0.1 : 0.34;
+        const level = Math.round(255 * value);
+        const halo = `rgb(${level}, ${level}, ${level})`; // the row's line goes behind
+        const style = roomy
+          ? { colour: "#000", size: 11 }
+          : { colour: on(value), halo, size: 11 };
+        stage.text(fixed(value), [column, row - away], style);
+        stage.text(`×${fixed(term.weight)}`, [column, row + away], style);
       }
     }
   }
@@ -196,7 +207,22 @@ export function picturePanel(lens) {
     drawArrow(stage, lens.point, [ARROW * dx, 0]);
     drawArrow(stage, lens.point, [0, ARROW * dy]);
   };
-  return patchPanel(lens, label, "sample point, with arrows", draw);
+  const panel = patchPanel(lens, label, "sample point, with arrows", draw);
+  letHover(lens, panel.stage);
+  return panel;
+}
+
+/**
+ * Read where the mouse is, as long as it is over the picture. A finger taps instead.
+ * @param {Lens} lens
+ * @param {Stage} stage
+ */
+function letHover(lens, stage) {
+  const { canvas } = stage;
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse") lens.hover(stage.locate(event));
+  });
+  canvas.addEventListener("pointerleave", () => lens.hover(null));
 }
 
 /**
