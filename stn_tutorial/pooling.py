@@ -144,13 +144,13 @@ def receptive_field(layers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return sizes
 
 
-def shift(images: Tensor, dx: float, dy: float, mode: str = "bilinear") -> Tensor:
+def shift(images: Tensor, dx: float, dy: float = 0, mode: str = "bilinear") -> Tensor:
     """Move the content right by dx and down by dy pixels; zeros move in.
 
     Args:
         images: shape (N, C, H, W).
         dx: pixels to the right.
-        dy: pixels down.
+        dy: pixels down; none if not given.
         mode: how to interpolate at fractions of a pixel, as in
             :func:`stn_tutorial.interpolation.grid_sample`.
 
@@ -193,7 +193,7 @@ def relative_difference(a: Tensor, b: Tensor) -> float:
 
 
 def invariance_error(
-    features: Callable[[Tensor], Tensor], images: Tensor, dx: float, dy: float
+    features: Callable[[Tensor], Tensor], images: Tensor, dx: float, dy: float = 0
 ) -> float:
     """How much the features change when the images move: 0 is full invariance.
 
@@ -201,7 +201,7 @@ def invariance_error(
         features: from images (N, C, H, W) to features (N, ...).
         images: shape (N, C, H, W).
         dx: shift to the right, in pixels.
-        dy: shift down, in pixels.
+        dy: shift down, in pixels; none if not given.
 
     Returns:
         :func:`relative_difference` of the features before and after.

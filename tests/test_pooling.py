@@ -138,8 +138,16 @@ def test_whole_pixel_shift_at_any_size(dx, dy):
 
 def test_half_pixel_shift_is_the_mean_of_two():
     image = torch.tensor([1.0, 2, 4, 8]).view(1, 1, 1, 4)
-    assert shift(image, 0.5, 0).flatten().tolist() == [0.5, 1.5, 3, 6]
-    assert shift(image, -0.5, 0).flatten().tolist() == [1.5, 3, 6, 4]
+    assert shift(image, 0.5).flatten().tolist() == [0.5, 1.5, 3, 6]
+    assert shift(image, -0.5).flatten().tolist() == [1.5, 3, 6, 4]
+
+
+def test_moves_go_to_the_right_alone_unless_told():
+    images = spots()
+    assert torch.equal(shift(images, 1.5), shift(images, 1.5, 0))
+    error = invariance_error(max_pool2d, images, 1)
+    assert error == invariance_error(max_pool2d, images, 1, 0)
+    assert error != invariance_error(max_pool2d, images, 1, 1)
 
 
 @pytest.mark.parametrize(
