@@ -159,11 +159,11 @@ EXERCISES = {
                 numbers_needed(1 / 2),
             ),
             (
-                "here the difference is once its standard deviation, not twice.",
+                "here the difference is once its standard error, not twice.",
                 numbers_needed(1 / 4),
             ),
             (
-                "here the difference is half its standard deviation, not twice.",
+                "here the difference is half its standard error, not twice.",
                 numbers_needed(1 / 16),
             ),
             (
@@ -176,7 +176,7 @@ EXERCISES = {
                 lambda difference, error: 8 * error * (1 - error) / difference**2,
             ),
             (
-                "a standard deviation was not squared: variances are what falls "
+                "a standard error was not squared: variances are what falls "
                 "with the number of digits.",
                 lambda difference, error: (
                     4 * error * (100 - error) / difference  # over half the difference
