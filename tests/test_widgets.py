@@ -26,7 +26,12 @@ from stn_tutorial.data.digits import load_digits
 from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.distortions import distort, uniform
 from stn_tutorial.interpolation import grid_sample, warp
-from stn_tutorial.widgets import draw_and_straighten, inside_transformer, pool_it
+from stn_tutorial.widgets import (
+    draw_and_straighten,
+    inside_transformer,
+    loss_map,
+    pool_it,
+)
 from stn_tutorial.widgets._figure import BUILT, HERE
 
 SAMPLING = SOURCE / "sampling.js"
@@ -757,10 +762,31 @@ def test_the_lens_draws_its_curves_from_the_kernel(mode):
 # Inside a spatial transformer
 
 
-GRADIENT = SOURCE / "inside" / "gradient.js"
-FOUR = list(inside_transformer.RANGES)
-PAIRS = widgets.InsideTransformer.pair.values
-RADIANS = torch.tensor([torch.pi / 180, 1, 1, 1], dtype=torch.double)
+INSIDE, GRADIENT = SOURCE / "inside", SOURCE / "gradient.js"
+PICTURES = widgets.InsideTransformer.picture.values
+# The figure's transformer and descent without a page: how it ends from theta, in how
+# many steps, and the loss before and after.
+DESCENT = f"""
+globalThis.matchMedia = () => ({{ matches: true }});
+const {{ Transformer }} = await import("{(INSIDE / "transformer.js").as_uri()}");
+const {{ Descent }} = await import("{(INSIDE / "descent.js").as_uri()}");
+export function end(traits, bytes) {{
+  traits.pixels = new DataView(Uint8Array.from(bytes).buffer);
+  const figure = {{
+    get: (name) => traits[name],
+    send: (changes) => {{ Object.assign(traits, changes); transformer.update(); }},
+    ending: new EventTarget(),
+  }};
+  const transformer = new Transformer(figure);
+  transformer.update();
+  const before = transformer.loss;
+  const descent = new Descent(transformer, () => {{}});
+  while (descent.step());
+  const outcome = transformer.solved ? "solved" : descent.end;
+  return {{ before, after: transformer.loss, steps: descent.steps, outcome,
+    theta: traits.theta }};
+}}
+"""
 
 
 def as_data(image):
@@ -770,12 +796,213 @@ def as_data(image):
     return {"data": data, "channels": channels, "height": height, "width": width}
 
 
+def test_loss_and_gradient_by_theta_are_autograds(generator):
+    """For all six numbers, on images and targets of any shape, outside them too."""
+    calls, wanted = [], []
+    for _ in range(60):
+        image = torch.rand(1, 1, 5, 7, generator=generator).double()
+        target = torch.rand(1, 1, 6, 4, generator=generator).double()
+        matrix = theta(generator, spread=0.5).double()
+        calls.append([as_data(image), as_data(target), six(matrix.detach())])
+        matrix.requires_grad_()
+        loss = (warp(image, matrix, (6, 4)) - target).square().mean()
+        loss.backward()
+        wanted.append((loss.item(), six(matrix.grad)))
+    found = run(GRADIENT, "lossAndGradient", calls)
+    assert max(abs(g) for _, gradient in wanted for g in gradient) > 0.1
+    for ours, (loss, gradient) in zip(found, wanted, strict=True):
+        assert ours["loss"] == pytest.approx(loss, abs=1e-12)
+        assert ours["gradient"] == pytest.approx(gradient, abs=1e-12)
+
+
+def test_the_four_neighbours_make_the_packages_value(generator):
+    image = torch.rand(1, 1, 5, 7, generator=generator).double()
+    points = torch.rand(60, 2, generator=generator).double() * 3 - 1.5
+    wanted = grid_sample(image, points.view(1, 1, 60, 2)).flatten()
+    calls = [[as_data(image), point] for point in points.tolist()]
+    found = run(SOURCE / "neighbours.js", "neighbours", calls)
+    for terms, value, (x, y) in zip(found, wanted, points.tolist(), strict=True):
+        assert sum(t["weight"] for t in terms) == pytest.approx(1)
+        read = sum(t["weight"] * t["value"] for t in terms)
+        assert read == pytest.approx(value.item(), abs=1e-12)
+        column, row = ((x + 1) * 7 - 1) / 2, ((y + 1) * 5 - 1) / 2
+        places = {(t["row"], t["column"]) for t in terms}
+        assert len(places) == 4
+        assert all(abs(row - i) < 1 >= abs(column - j) for i, j in places)
+
+
+def test_the_nearest_pixel_is_the_one_pointed_at():
+    calls = [[[0.0, -0.9], 4, 8], [[-3, 3], 4, 8], [[0.24, 0.26], 4, 8]]
+    found = run(SOURCE / "neighbours.js", "nearestCentre", calls)
+    assert found == [[0.125, -0.75], [-0.875, 0.75], [0.125, 0.25]]
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("size", [8, 28])
+def test_output_target_and_loss_are_the_packages(generator, picture, size):
+    calls, wanted = [], []
+    for _ in range(5):
+        matrix = theta(generator, spread=0.3).clamp(-2, 2)
+        figure = widgets.InsideTransformer(
+            "x", picture=picture, size=size, theta=six(matrix)
+        )
+        output = warp(figure.image(), matrix, (size, size))
+        assert torch.allclose(figure.output(), output)
+        wanted.append(figure.loss().item())
+        calls.append([six(output), six(figure.target())])
+    found = run(INSIDE / "transformer.js", "meanSquare", calls)
+    assert found == pytest.approx(wanted, abs=1e-7)
+    found = run(INSIDE / "transformer.js", "variance", [c[1:] for c in calls])
+    spread = figure.target().double().var(correction=0).item()
+    assert found == pytest.approx([spread] * 5, abs=1e-7)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_each_step_of_descent_is_autograds(picture):
+    figure = widgets.InsideTransformer("x", picture=picture)
+    image, target = figure.image().double(), figure.target().double()
+    matrix = affine.rotation(1.0).double()  # on whole pixels rounding picks the slope
+    for _ in range(12):
+        call = [as_data(image), as_data(target), six(matrix.detach())]
+        (ours,) = run(INSIDE / "descent.js", "descend", [call])
+        matrix.requires_grad_()
+        loss = (warp(image, matrix, (28, 28)) - target).square().mean()
+        (gradient,) = torch.autograd.grad(loss, matrix)
+        matrix = matrix.detach() - 0.3 * gradient
+        assert ours == pytest.approx(six(matrix), abs=1e-9)
+
+
+def test_descent_stays_in_range_and_knows_where_there_is_no_slope():
+    figure = widgets.InsideTransformer("x")
+    bright = as_data(1e3 * figure.image())
+    call = [bright, as_data(figure.target()), six(affine.identity())]
+    lost = [as_data(figure.image()), call[1], [1, 0, 2, 0, 1, 2]]
+    far, nowhere = run(INSIDE / "descent.js", "descend", [call, lost])
+    assert max(map(abs, far)) == 2
+    assert nowhere is None
+
+
+@pytest.mark.parametrize(
+    ("picture", "size", "start", "outcome"),
+    [
+        ("digit", 28, [1, 0, 0, 0, 1, 0], "solved"),
+        ("digit", 12, [1, 0, 0, 0, 1, 0], "solved"),
+        ("digit", 8, [1, 0, 0, 0, 1, 0], "stuck"),
+        ("digit", 28, [-1, 0, 0, 0, -1, 0], "stuck"),
+        ("digit", 28, [1, 0, 1.8, 0, 1, 1.8], "flat"),
+        ("cat", 28, [1, 0, 0, 0, 1, 0], "stuck"),
+        ("stripes", 28, [1, 0, 0, 0, 1, 0], "stuck"),
+    ],
+)
+def test_descent_ends_as_the_figure_says(picture, size, start, outcome):
+    figure = widgets.InsideTransformer("x", picture=picture, size=size, theta=start)
+    traits = {
+        name: getattr(figure, name)
+        for name in ("shapes", "picture", "theta", "known", "size", "follow")
+    }
+    (found,) = run(DESCENT, "end", [[traits, list(figure.pixels)]])
+    assert found["outcome"] == outcome
+    assert found["before"] == pytest.approx(figure.loss().item(), abs=1e-7)
+    figure.theta = found["theta"]
+    assert found["after"] == pytest.approx(figure.loss().item(), abs=1e-7)
+    assert found["steps"] < 500
+    if outcome == "solved":
+        assert found["theta"] == pytest.approx(figure.known, abs=0.06)
+    elif outcome == "stuck":
+        assert found["after"] > 0.05 * figure.target().var().item()
+
+
+def test_eight_pixels_make_one_stripe_of_seven_and_a_chessboard():
+    """Aliasing: what the chapter says of the stripes."""
+    figure = widgets.InsideTransformer("x", picture="stripes", size=8)
+    output, board = figure.output()[0, 0] > 0.5, figure.target()[0, 0, :4, :5] > 0.5
+    assert output.tolist() == [[False] * 4 + [True] * 4] * 8
+    fields = torch.arange(4)[:, None] + torch.arange(5)
+    assert torch.equal(board, fields % 2 == 0)
+
+
+def test_the_transformer_shows_the_pictures_that_the_browser_gets():
+    figure, start = widgets.InsideTransformer("x"), 0
+    for name, *shape in figure.shapes:
+        figure.picture = name
+        size = math.prod(shape)
+        sent = torch.tensor(list(figure.pixels[start : start + size])).view(1, *shape)
+        assert torch.equal(sent / 255, figure.image())
+        assert figure.image().std() > 0.1
+        start += size
+    assert start == len(figure.pixels)
+
+
+@pytest.mark.parametrize("picture", ["digit", "cat"])
+def test_the_known_theta_sets_the_picture_upright(picture):
+    """What the chapter says: it was turned, shrunk and moved, and that is undone."""
+    figure = widgets.InsideTransformer("x", picture=picture)
+    upright = load_digits().test_images[:1]
+    if picture == "cat":
+        upright = cat_photo()[..., 75:375].mean(1, keepdim=True)
+        upright = F.interpolate(upright, (28, 28), mode="area")
+    inner = (..., slice(6, 22), slice(6, 22))  # the cat's corners were cut off
+    before, after = (
+        (image[inner] - upright[inner]).square().mean()
+        for image in (figure.output(), figure.target())
+    )
+    assert after < 0.2 * before
+
+
+def test_the_still_picture_starts_unsolved_with_a_goal():
+    made = widgets.InsideTransformer("x")
+    figure = made.still()
+    assert figure.get_suptitle() == inside_transformer.GOAL
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["input and grid", f"output, loss {made.loss():.3f}", "target"]
+    assert made.loss() > 0.5 * made.target().var()
+    units = [  # inches a unit of the image: one scale
+        ax.get_position().width / abs(np.diff(ax.get_xlim())[0]) for ax in figure.axes
+    ]
+    assert units == pytest.approx([units[0]] * 3)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"theta": [1.0, 0, 0, 0, 1.0]}, "theta to be six numbers from -2.0 to 2.0"),
+        ({"theta": [2.1, 0, 0, 0, 1.0, 0]}, r"but got \[2.1"),
+        ({"known": [float("nan"), 0, 0, 0, 1.0, 0]}, "known to be six numbers"),
+        ({"follow": [0.0]}, "x and y from -1 to 1"),
+        ({"follow": [0.0, 1.5]}, "x and y from -1 to 1"),
+        ({"size": 3}, "3"),
+        ({"size": 65}, "65"),
+        ({"picture": "dog"}, "dog"),
+    ],
+)
+def test_a_transformer_refuses_what_it_cannot_show(bad, message):
+    with pytest.raises(TraitError, match=message):
+        widgets.InsideTransformer("x", **bad)
+    figure = widgets.InsideTransformer("x")
+    ((name, value),) = bad.items()
+    before = getattr(figure, name)
+    with pytest.raises(TraitError, match=message):
+        setattr(figure, name, value)
+    assert getattr(figure, name) == before
+
+
+# The map of the loss
+
+
+LANDSCAPE = SOURCE / "landscape"
+FOUR_NUMBERS, CONTOURS = LANDSCAPE / "four_numbers.js", LANDSCAPE / "contours.js"
+FOUR = list(loss_map.RANGES)
+PAIRS = widgets.LossMap.pair.values
+RADIANS = torch.tensor([torch.pi / 180, 1, 1, 1], dtype=torch.double)
+
+
 def positions(pair):
     return [FOUR.index(name) for name in pair.split(" and ")]
 
 
 def ranges():
-    return list(inside_transformer.RANGES.values())
+    return list(loss_map.RANGES.values())
 
 
 def four_at_random(generator, n):
@@ -796,7 +1023,7 @@ def test_loss_and_gradient_are_autograds(generator):
         loss = (grid_sample(image, grid) - target).square().mean()
         loss.backward()
         wanted.append((loss.item(), (parameters.grad / RADIANS).tolist()))
-    found = run(GRADIENT, "lossAndGradient", calls)
+    found = run(FOUR_NUMBERS, "lossAndGradient", calls)
     assert max(abs(g) for _, gradient in wanted for g in gradient) > 0.1
     for ours, (loss, gradient) in zip(found, wanted, strict=True):
         assert ours["loss"] == pytest.approx(loss, abs=1e-12)
@@ -811,21 +1038,21 @@ def test_on_whole_pixels_the_slope_is_the_right_one(generator):
     loss = (warp(image, affine.translation(*shift[:, None])) - target).square().mean()
     loss.backward()
     call = [as_data(image), as_data(target), [0, 1, 0, 0]]
-    (ours,) = run(GRADIENT, "lossAndGradient", [call])
+    (ours,) = run(FOUR_NUMBERS, "lossAndGradient", [call])
     assert ours["gradient"][2:] == pytest.approx(shift.grad.tolist(), abs=1e-12)
 
 
-@pytest.mark.parametrize("picture", widgets.InsideTransformer.picture.values)
+@pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_map_is_the_packages_loss(pair, picture):
-    figure = widgets.InsideTransformer("x", picture=picture, pair=pair)
+    figure = widgets.LossMap("x", picture=picture, pair=pair)
     known = torch.tensor([figure.parameters], dtype=torch.double)
     target = warp(
         figure.image().double(), inside_transformer.four_numbers(known), (28, 28)
     )
     n, (i, j) = 7, positions(pair)
     call = [as_data(figure.image()), as_data(target), known[0].tolist(), [i, j]]
-    rows = run(GRADIENT, "lossRow", [[*call, ranges(), n, row] for row in range(n)])
+    rows = run(FOUR_NUMBERS, "lossRow", [[*call, ranges(), n, row] for row in range(n)])
     grid = known.repeat(n * n, 1)
     across, down = (torch.linspace(*ranges()[k], n).double() for k in (i, j))
     grid[:, i], grid[:, j] = across.repeat(n), down.repeat_interleave(n)
@@ -834,18 +1061,16 @@ def test_the_map_is_the_packages_loss(pair, picture):
     assert torch.tensor(rows).double() == pytest.approx(wanted.numpy(), abs=1e-7)
 
 
-@pytest.mark.parametrize("picture", widgets.InsideTransformer.picture.values)
+@pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_descent_is_autograds(pair, picture):
-    figure = widgets.InsideTransformer(
-        "x", picture=picture, pair=pair, steps=12, rate=0.05
-    )
+    figure = widgets.LossMap("x", picture=picture, pair=pair, steps=12, rate=0.05)
     wanted = figure.path()
     known = torch.tensor([figure.parameters], dtype=torch.double)
     matrix = inside_transformer.four_numbers(known)
     target = warp(figure.image().double(), matrix, (28, 28))
     call = [as_data(figure.image()), as_data(target), wanted[0].tolist()]
-    (found,) = run(GRADIENT, "descend", [[*call, positions(pair), 0.05, 12]])
+    (found,) = run(FOUR_NUMBERS, "descend", [[*call, positions(pair), 0.05, 12]])
     found = torch.tensor(found, dtype=torch.double)
     assert torch.allclose(found, wanted, atol=1e-7)
     moved = wanted[-1] != wanted[0]
@@ -869,14 +1094,15 @@ def test_the_descent_is_autograds(pair, picture):
     ],
 )
 def test_descent_ends_where_the_chapter_says(pair, start, rate, end):
-    figure = widgets.InsideTransformer("x", pair=pair)
+    figure = widgets.LossMap("x", pair=pair)
     figure.start = [
         start.get(name, v) for name, v in zip(FOUR, figure.start, strict=True)
     ]
     images = as_data(figure.image()), as_data(figure.target())
     first = figure.path()[0].tolist()
-    (path,) = run(GRADIENT, "descend", [[*images, first, positions(pair), rate, 100]])
-    (last,) = run(GRADIENT, "lossAndGradient", [[*images, path[-1]]])
+    call = [*images, first, positions(pair), rate, 100]
+    (path,) = run(FOUR_NUMBERS, "descend", [call])
+    (last,) = run(FOUR_NUMBERS, "lossAndGradient", [[*images, path[-1]]])
     path = torch.tensor(path, dtype=torch.double) * RADIANS
     off = (path - torch.tensor(figure.parameters) * RADIANS).abs().amax(1)
     away = off[-1] - off[0]
@@ -896,7 +1122,7 @@ def test_descent_ends_where_the_chapter_says(pair, start, rate, end):
 def test_contours_lie_where_the_values_are(generator):
     n, level = 6, 0.55
     values = torch.rand(n, n, generator=generator).double()
-    (pieces,) = run(GRADIENT, "contour", [[values.flatten().tolist(), n, level]])
+    (pieces,) = run(CONTOURS, "contour", [[values.flatten().tolist(), n, level]])
     assert len(pieces) > 10
     for piece in pieces:
         assert len(piece) == 2
@@ -910,47 +1136,22 @@ def test_contours_lie_where_the_values_are(generator):
     for (x, y), count in ends.items():  # a line ends only on the frame
         assert count == 2 or {x, y} & {0.0, n - 1.0}
     flat = [0.5] * 9
-    assert run(GRADIENT, "contour", [[flat, 3, 0.4], [flat, 3, 0.6]]) == [[], []]
+    assert run(CONTOURS, "contour", [[flat, 3, 0.4], [flat, 3, 0.6]]) == [[], []]
 
 
 def test_contours_stand_at_round_steps():
     cases = {0.0064: 0.01, 0.0315: 0.05, 0.011: 0.02, 0.2: 0.2, 7.0: 10.0}
-    found = run(GRADIENT, "roundStep", [[value] for value in cases])
+    found = run(CONTOURS, "roundStep", [[value] for value in cases])
     assert found == pytest.approx(list(cases.values()))
 
 
-def test_the_transformer_shows_the_pictures_that_the_browser_gets():
-    figure, start = widgets.InsideTransformer("x"), 0
-    for name, *shape in figure.shapes:
-        figure.picture = name
-        size = math.prod(shape)
-        sent = torch.tensor(list(figure.pixels[start : start + size])).view(1, *shape)
-        assert torch.equal(sent / 255, figure.image())
-        assert figure.image().std() > 0.1
-        start += size
-    assert start == len(figure.pixels)
-
-
-def test_the_known_parameters_set_the_digit_upright():
-    """What the chapter says: the digit was turned, shrunk and moved, and is undone."""
-    figure = widgets.InsideTransformer("x")
-    upright = load_digits().test_images[:1]
-    before = (figure.image() - upright).square().mean()
-    assert (figure.target() - upright).square().mean() < 0.15 * before
-
-
-@pytest.mark.parametrize("part", ["one pass", "descent"])
-def test_the_still_picture_shows_the_part(part):
-    figure = widgets.InsideTransformer("x", part=part, steps=3).still()
+def test_the_still_map_shows_how_far_descent_has_come():
+    figure = widgets.LossMap("x", steps=3).still()
     titles = [ax.get_title() for ax in figure.axes]
-    assert len(titles) == 4
-    if part == "descent":
-        loss = widgets.InsideTransformer("x", steps=3)
-        loss = loss.loss(loss.path()[-1:]).item()
-        assert titles[2] == f"output, loss {loss:.4f}"
-        assert len(figure.axes[0].lines[0].get_xdata()) == 4
-    else:
-        assert len(figure.axes[1].lines[0].get_xdata()) == 12 * 12
+    made = widgets.LossMap("x", steps=3)
+    loss = made.loss(made.path()[-1:]).item()
+    assert titles[2] == f"output, loss {loss:.3f}"
+    assert len(figure.axes[0].lines[0].get_xdata()) == 4
     plt.close(figure)
 
 
@@ -961,158 +1162,22 @@ def test_the_still_picture_shows_the_part(part):
         ({"parameters": [0.0, 0.1, 0.0, 0.0]}, r"but got \[0.0, 0.1, 0.0, 0.0\]"),
         ({"start": [float("nan"), 1.0, 0.0, 0.0]}, "start to be angle"),
         ({"start": [181.0, 1.0, 0.0, 0.0]}, r"'angle': \[-180.0, 180.0\]"),
-        ({"follow": [0.0]}, "x and y from -1 to 1"),
-        ({"follow": [0.0, 1.5]}, "x and y from -1 to 1"),
         ({"rate": 0.0}, "from 0.01 to 3, but got 0.0"),
         ({"rate": float("nan")}, "but got nan"),
-        ({"size": 3}, "3"),
-        ({"size": 65}, "65"),
         ({"steps": 101}, "101"),
-        ({"stage": 5}, "5"),
         ({"picture": "dog"}, "dog"),
         ({"pair": "tx and scale"}, "tx and scale"),
-        ({"part": "ascent"}, "ascent"),
     ],
 )
-def test_a_transformer_refuses_what_it_cannot_show(bad, message):
+def test_a_map_refuses_what_it_cannot_show(bad, message):
     with pytest.raises(TraitError, match=message):
-        widgets.InsideTransformer("x", **bad)
-    figure = widgets.InsideTransformer("x")
+        widgets.LossMap("x", **bad)
+    figure = widgets.LossMap("x")
     ((name, value),) = bad.items()
     before = getattr(figure, name)
     with pytest.raises(TraitError, match=message):
         setattr(figure, name, value)
     assert getattr(figure, name) == before
-
-
-# Turn it
-
-
-ANSWERS = SOURCE / "turning" / "answers.js"
-# Weights and images travel to Node as numbers, and tables of answers for a network.
-TURNING = f"""
-import {{ Answers, sharesAt, turned }} from "{ANSWERS.as_uri()}";
-import {{ readWeights }} from "{(SOURCE / "digit" / "network.js").as_uri()}";
-const image = (pixels) => (
-  {{ data: pixels.map((v) => v / 255), channels: 1, height: 28, width: 28 }});
-export const images = (pixels, angles) =>
-  angles.map((angle) => Array.from(turned(image(pixels), angle).data));
-export const shares = (bytes, pixels, angles) => {{
-  const weights = readWeights(Uint8Array.from(bytes));
-  return angles.map((angle) => sharesAt(weights, image(pixels), angle));
-}};
-export const tried = (right, table, angles) => {{
-  const ten = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
-  const look = (angle) => ten.map((k) => Number(k === table(angle)));
-  const answers = new Answers(right, look);
-  for (const angle of angles) answers.at(angle);
-  return {{ reach: [answers.reach(1), answers.reach(-1)], runs: answers.runs }};
-}};
-export const lostAt = (from, to, angles) =>
-  tried(7, (angle) => (angle < from ? 4 : angle > to ? 8 : 7), angles);
-"""
-
-
-def test_turned_digits_and_their_scores_are_the_packages(generator):
-    net, digits = net_and_digits()
-    spread = torch.randint(-180, 181, (12,), generator=generator).tolist()
-    angles = [0, 90, -90, 180, *spread]
-    answers = []
-    for digit in (0, 4, 7):
-        figure = widgets.TurnIt("x", net, digits, digit=digit)
-        pixels = list(figure.images[784 * digit : 784 * (digit + 1)])
-        (images,) = run(TURNING, "images", [[pixels, angles]])
-        found = torch.tensor(images).view(-1, 1, 28, 28)
-        assert torch.allclose(found, figure.turned(angles), atol=1e-5)
-        assert (found[0] - digits[digit]).abs().max() < 0.51 / 255  # a byte's rounding
-        (shares,) = run(TURNING, "shares", [[list(figure.weights), pixels, angles]])
-        wanted = figure.shares(angles)
-        assert torch.allclose(torch.tensor(shares), wanted, atol=1e-4)
-        answers += wanted.argmax(1).tolist()
-    assert len(set(answers)) > 1
-
-
-def test_the_figure_has_the_networks_weights_in_half_precision():
-    net, digits = net_and_digits()
-    before = {name: w.clone() for name, w in net.state_dict().items()}
-    figure = widgets.TurnIt("x", net, digits)
-    (read,) = run(WITH_WEIGHTS, "tensors", [[list(figure.weights)]])
-    assert read.keys() == before.keys()
-    for name, tensor in before.items():
-        assert read[name]["shape"] == list(tensor.shape)
-        assert read[name]["data"] == tensor.half().flatten().tolist()
-        assert torch.equal(net.state_dict()[name], tensor)  # the reader's own stays
-
-
-def test_the_angles_between_lie_on_the_short_way():
-    calls = {
-        (0, 3): [1, 2],
-        (3, 0): [2, 1],
-        (-2, 1): [-1, 0],
-        (178, -179): [179, 180],
-        (-178, 179): [-179, 180],
-        (5, 5): [],
-        (5, 6): [],
-    }
-    assert run(ANSWERS, "between", list(calls)) == list(calls.values())
-    angles = {-180: 180, 180: 180, 181: -179, 365: 5, -190: 170, 0: 0}
-    assert run(ANSWERS, "onCircle", [[a] for a in angles]) == list(angles.values())
-
-
-@pytest.mark.parametrize(
-    ("angles", "reach"),
-    [
-        ([0], [{"degrees": 0}, {"degrees": 0}]),
-        (range(-5, 13), [{"degrees": 12}, {"degrees": 5}]),
-        (range(-60, 13), [{"degrees": 12}, {"degrees": 33, "best": 4}]),
-        (range(-60, 90), [{"degrees": 19, "best": 8}, {"degrees": 33, "best": 4}]),
-        ([0, 1, 2, 30], [{"degrees": 2}, {"degrees": 0}]),  # a gap: it may be earlier
-    ],
-)
-def test_how_far_a_digit_turned_is_known_without_gaps(angles, reach):
-    (found,) = run(TURNING, "lostAt", [[-32, 18, list(angles)]])
-    assert found["reach"] == reach
-
-
-def test_the_runs_are_cut_where_the_answer_changes_or_is_not_known():
-    (found,) = run(TURNING, "lostAt", [[-32, 18, [*range(-40, 25), 90, 180]]])
-    assert [tuple(each.values()) for each in found["runs"]] == [
-        (-180, -180, 8),  # the same turn as 180
-        (-40, -33, 4),
-        (-32, 18, 7),
-        (19, 24, 8),
-        (90, 90, 8),
-        (180, 180, 8),
-    ]
-    (never,) = run(TURNING, "lostAt", [[-180, 180, list(range(-180, 181))]])
-    assert never["reach"] == [{"degrees": 180}, {"degrees": 180}]
-
-
-def test_its_still_picture_shows_four_angles_and_their_scores():
-    net, digits = net_and_digits()
-    made = widgets.TurnIt("x", net, digits, digit=3, angle=-30)
-    figure = made.still()
-    titles = [ax.get_title() for ax in figure.axes]
-    assert titles[:4] == [f"turned by {angle}°" for angle in (-30, 0, 30, 60)]
-    shares = made.shares([-30, 0, 30, 60])
-    for title, best in zip(titles[4:], shares.argmax(1).tolist(), strict=True):
-        assert title == f"reads {best}: {'right' if best == 3 else 'wrong'}"
-    bars = [bar.get_width() for bar in figure.axes[5].patches]
-    assert bars == pytest.approx((100 * shares[1]).tolist())
-    plt.close(figure)
-
-
-def test_it_refuses_another_network_and_other_images():
-    net, digits = net_and_digits()
-    with pytest.raises(ValueError, match=r"Flatten Linear, but got Flatten Linear$"):
-        widgets.TurnIt("x", net[6:], digits)
-    with pytest.raises(ValueError, match=r"but got \(9, 1, 28, 28\)"):
-        widgets.TurnIt("x", net, digits[1:])
-    figure = widgets.TurnIt("x", net, digits)
-    for name, value in (("digit", 10), ("digit", -1), ("angle", 181), ("angle", 0.5)):
-        with pytest.raises(TraitError, match=name):
-            setattr(figure, name, value)
-    assert (figure.digit, figure.angle) == (7, 0)
 
 
 # Draw and straighten

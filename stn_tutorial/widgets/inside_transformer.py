@@ -1,4 +1,6 @@
-"""Inside a spatial transformer: one pass, and the way back by descent. Chapter 4."""
+"""Inside a spatial transformer: move its grid until the output is right. Chapter 4."""
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import torch
@@ -11,7 +13,6 @@ from stn_tutorial import figures
 from stn_tutorial.affine import (
     affine_grid,
     compose,
-    identity,
     invert,
     rotation,
     scaling,
@@ -19,17 +20,12 @@ from stn_tutorial.affine import (
 )
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.data.photos import cat_photo
-from stn_tutorial.interpolation import grid_sample, warp
+from stn_tutorial.interpolation import warp
 from stn_tutorial.widgets._figure import TouchableFigure, javascript
 
-RANGES = {  # in the order of the alphabet, since a saved notebook sorts its keys
-    "angle": [-180.0, 180.0],
-    "scale": [0.4, 2.0],
-    "tx": [-1.5, 1.5],
-    "ty": [-1.5, 1.5],
-}
-KNOWN = [-40.0, 0.8, 0.2, -0.1]
-SIDE = 28  # of the target, in pixels
+KNOWN = [-40.0, 0.8, 0.2, -0.1]  # angle, scale, tx and ty: they undo the pictures' turn
+LIMIT = 2.0  # of each number of theta
+GOAL = "Move the grid until the output equals the target."
 
 
 def four_numbers(parameters: Tensor) -> Tensor:
@@ -47,26 +43,44 @@ def four_numbers(parameters: Tensor) -> Tensor:
     return compose(translation(tx, ty), rotation(angle), scaling(scale))
 
 
-class InsideTransformer(TouchableFigure):
-    """Follow one pass from theta to the output, then find theta again by descent.
+def load_pictures() -> dict[str, Tensor]:
+    """Three pictures to transform, shape (1, 1, H, W), rounded to what a byte holds.
 
-    The four numbers of the pass make the target of the descent, at 28 x 28 pixels. The
-    descent changes two of them and holds the other two at their true values. It
-    is plain gradient descent on the mean squared difference, with angles in radians.
+    The digit and the cat are turned, shrunk and moved, so that `KNOWN` sets them
+    upright. The stripes stand upright.
+
+    Used in chapter 4.
+    """
+    undo = invert(four_numbers(torch.tensor([KNOWN])))
+    cat = cat_photo()[..., 75:375].mean(1, keepdim=True)
+    pictures = {
+        "digit": warp(load_digits().test_images[:1], undo),
+        "cat": warp(F.interpolate(cat, (56, 56), mode="area"), undo),
+        "stripes": (torch.arange(28) // 2 % 2).float().expand(1, 1, 28, 28),
+    }
+    return {name: (255 * image).round() / 255 for name, image in pictures.items()}
+
+
+def to_traits(pictures: dict[str, Tensor]) -> tuple[list, bytes]:
+    """What the browser gets of pictures: name, C, H and W of each, and all bytes."""
+    shapes = [[name, *image.shape[1:]] for name, image in pictures.items()]
+    levels = torch.cat([(255 * image).flatten() for image in pictures.values()])
+    return shapes, levels.round().byte().numpy().tobytes()
+
+
+class InsideTransformer(TouchableFigure):
+    """Move a transformer's grid until output and target agree, by hand or by descent.
+
+    The loss is the mean squared difference between output and target. Descent changes
+    all six numbers of theta, with plain steps of 0.3 times the gradient.
 
     Args:
         label: the figure's name in the book.
-        part: what is shown, "one pass" or "descent".
-        stage: how much of the pass is shown, from 1 (theta) to 4 (the output).
         picture: "digit", "cat" or "stripes".
-        parameters: of the pass and of the target: angle (degrees), scale, tx, ty.
-        size: pixels of the output along each side, from 4 to 64.
-        follow: (x, y) in the output; the pixel nearest to it is followed.
-        pair: what descent may change: "tx and ty", "angle and scale", "tx and angle".
-        start: where descent starts, four numbers as in ``parameters``; only those of
-            the pair count.
-        rate: the learning rate, from 0.01 to 3.
-        steps: how many steps of descent are shown, from 0 to 100.
+        theta: its six numbers row by row, each from -2 to 2. It starts at the identity.
+        known: the six numbers that make the target.
+        size: pixels of output and target along each side, from 4 to 64.
+        follow: (x, y) in the output; the pixel nearest to it is followed to the input.
 
     Raises:
         TraitError: a number is missing, not finite or out of its range, or a name is
@@ -76,46 +90,27 @@ class InsideTransformer(TouchableFigure):
     """
 
     _esm = javascript("inside_transformer")
-    part = traitlets.Enum(["one pass", "descent"], "one pass").tag(sync=True)
-    stage = traitlets.Int(1, min=1, max=4).tag(sync=True)
     picture = traitlets.Enum(["digit", "cat", "stripes"], "digit").tag(sync=True)
-    parameters = traitlets.List(traitlets.Float(), KNOWN).tag(sync=True)
-    size = traitlets.Int(12, min=4, max=64).tag(sync=True)
-    follow = traitlets.List(traitlets.Float(), [-0.1, -0.55]).tag(sync=True)
-    pair = traitlets.Enum(
-        ["tx and ty", "angle and scale", "tx and angle"], "tx and ty"
+    theta = traitlets.List(traitlets.Float(), [1.0, 0, 0, 0, 1.0, 0]).tag(sync=True)
+    known = traitlets.List(
+        traitlets.Float(), four_numbers(torch.tensor([KNOWN])).flatten().tolist()
     ).tag(sync=True)
-    start = traitlets.List(traitlets.Float(), [-75.0, 1.1, 0.5, -0.45]).tag(sync=True)
-    rate = traitlets.Float(0.3).tag(sync=True)
-    steps = traitlets.Int(0, min=0, max=100).tag(sync=True)
-    ranges = traitlets.Dict(RANGES).tag(sync=True)
+    size = traitlets.Int(28, min=4, max=64).tag(sync=True)
+    follow = traitlets.List(traitlets.Float(), [-0.1, -0.55]).tag(sync=True)
     shapes: traitlets.List = traitlets.List().tag(sync=True)  # name, C, H, W
     pixels = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, label: str = "", **traits: object) -> None:
         super().__init__(label, **traits)
-        cat = cat_photo()[..., 75:375].mean(1, keepdim=True)
-        cat = F.interpolate(cat, (56, 56), mode="area")
-        digit = load_digits().test_images[:1]
-        undo = invert(four_numbers(torch.tensor([KNOWN])))
-        stripes = (torch.arange(28) // 2 % 2).float().expand(1, 1, 28, 28)
-        images = {"digit": warp(digit, undo), "cat": cat, "stripes": stripes}
-        self.shapes = [[name, *image.shape[1:]] for name, image in images.items()]
-        # The browser gets bytes, so Python rounds to them too.
-        levels = {name: (255 * image).round() for name, image in images.items()}
-        flat = torch.cat([level.flatten() for level in levels.values()])
-        self.pixels = flat.byte().numpy().tobytes()
-        self._images = {name: level / 255 for name, level in levels.items()}
+        self._pictures = load_pictures()
+        self.shapes, self.pixels = to_traits(self._pictures)
 
-    @traitlets.validate("parameters", "start")
-    def _four_in_range(self, proposal: dict) -> list[float]:
+    @traitlets.validate("theta", "known")
+    def _six_in_range(self, proposal: dict) -> list[float]:
         name, values = proposal["trait"].name, proposal["value"]
-        limits = RANGES.values()
-        if len(values) != 4 or not all(
-            low <= v <= high for v, (low, high) in zip(values, limits, strict=True)
-        ):
+        if len(values) != 6 or not all(-LIMIT <= v <= LIMIT for v in values):
             raise traitlets.TraitError(
-                f"expected {name} to be angle, scale, tx and ty within {RANGES}, "
+                f"expected {name} to be six numbers from {-LIMIT} to {LIMIT}, "
                 f"but got {values}"
             )
         return values
@@ -129,120 +124,81 @@ class InsideTransformer(TouchableFigure):
             )
         return point
 
-    @traitlets.validate("rate")
-    def _learning_rate(self, proposal: dict) -> float:
-        rate = proposal["value"]
-        if not 0.01 <= rate <= 3:
-            raise traitlets.TraitError(
-                f"expected rate to be from 0.01 to 3, but got {rate}"
-            )
-        return rate
-
     def image(self) -> Tensor:
-        """The picture that is shown, shape (1, 1, H, W), from 0 to 1."""
-        return self._images[self.picture]
+        """The input that is shown, shape (1, 1, H, W), from 0 to 1."""
+        return self._pictures[self.picture]
+
+    def output(self) -> Tensor:
+        """What theta makes of the input, shape (1, 1, size, size)."""
+        return self._read(self.theta)
 
     def target(self) -> Tensor:
-        """What descent looks for: one pass at 28 x 28 pixels, shape (1, 1, 28, 28)."""
-        return self._outputs(torch.tensor([self.parameters]))
+        """What the output shall become, shape (1, 1, size, size)."""
+        return self._read(self.known)
 
-    def loss(self, parameters: Tensor) -> Tensor:
-        """The mean squared difference to the target, shape (N,).
+    def loss(self) -> Tensor:
+        """The mean squared difference between output and target, one number."""
+        return (self.output() - self.target()).square().mean()
 
-        Args:
-            parameters: angle in degrees, scale, tx and ty; shape (N, 4).
-        """
-        target = self._outputs(parameters.new_tensor([self.parameters]))
-        return (self._outputs(parameters) - target).square().mean((1, 2, 3))
-
-    def path(self) -> Tensor:
-        """Every point of the descent so far, by autograd: shape (steps + 1, 4)."""
-        pair = self._pair()
-        point = torch.tensor([self.parameters], dtype=torch.double)
-        point[0, pair] = torch.tensor(self.start, dtype=torch.double)[pair]
-        unit = torch.tensor([torch.pi / 180, 1, 1, 1], dtype=torch.double)
-        free = torch.zeros(4, dtype=torch.double).index_fill(0, torch.tensor(pair), 1)
-        path = [point[0]]
-        for _ in range(self.steps):
-            moving = (point * unit).requires_grad_()  # the angle in radians
-            loss = self.loss(moving / unit).sum()
-            (gradient,) = torch.autograd.grad(loss, moving)
-            point = (moving.detach() - self.rate * free * gradient) / unit
-            path.append(point[0])
-        return torch.stack(path)
-
-    def _pair(self) -> list[int]:
-        return [list(RANGES).index(name) for name in self.pair.split(" and ")]
-
-    def _outputs(self, parameters: Tensor) -> Tensor:
-        image = self.image().to(parameters).expand(len(parameters), -1, -1, -1)
-        return warp(image, four_numbers(parameters), (SIDE, SIDE))
+    def _read(self, theta: Sequence[float]) -> Tensor:
+        matrix = torch.tensor(theta).view(1, 2, 3)
+        return warp(self.image(), matrix, (self.size, self.size))
 
     def still(self) -> Figure:
-        """One pass from theta to the output; or the map, with grid, output, target."""
-        return self._still_pass() if self.part == "one pass" else self._still_map()
-
-    def _still_pass(self) -> Figure:
-        theta, n = four_numbers(torch.tensor([self.parameters])), self.size
-        figure, axes = plt.subplots(
-            1, 4, figsize=(9.2, 2.5), width_ratios=[0.7, 1, 1, 1]
+        """Input with the grid, output and target at one scale, with goal and loss."""
+        figure = plt.figure(figsize=(7.8, 3.4), layout="none")
+        figure.suptitle(GOAL, y=0.98)
+        matrix = torch.tensor(self.theta).view(1, 2, 3)
+        draw_board(
+            figure,
+            self.image(),
+            matrix,
+            self.output(),
+            self.target(),
+            self.loss().item(),
         )
-        figures.write_theta(axes[0], theta[0], "1  theta")
-        targets = affine_grid(identity(), (1, 1, n, n))[0]
-        axes[1].plot(*targets.flatten(0, 1).T, ".", color=figures.GRID, markersize=4)
-        axes[1].set(xlim=(-1, 1), ylim=(1, -1), xticks=[], yticks=[], aspect="equal")
-        axes[1].set_title("2  regular grid")
-        axes[1].grid(False)
-        for spine in axes[1].spines.values():
-            spine.set(visible=True, color=figures.OUTPUT, linewidth=2)
-        grid = affine_grid(theta, (1, 1, n, n))
-        self._show_grid(axes[2], grid, n, "3  grid in the input")
-        output = grid_sample(self.image(), grid)
-        figures.show_image(axes[3], output[0], "4  output", figures.OUTPUT)
         return figure
 
-    def _show_grid(self, ax: plt.Axes, grid: Tensor, lines: int, title: str) -> None:
-        image = self.image()[0]
-        height, width = image.shape[1:]
-        figures.show_image(ax, image, title, figures.INPUT)
-        figures.draw_grid(ax, grid[0], (height, width), lines=lines)
-        ax.set_xlim(-0.3 * width, 1.3 * width)
-        ax.set_ylim(1.3 * height, -0.3 * height)
-        for spine in ax.spines.values():
-            spine.set_visible(False)
-        figures.draw_frame(ax, (height, width))
 
-    def _still_map(self) -> Figure:
-        figure, axes = plt.subplots(
-            1, 4, figsize=(10.4, 2.9), width_ratios=[1.35, 1, 1, 1]
-        )
-        pair, names, n = self._pair(), list(RANGES), 61
-        x, y = (
-            torch.linspace(low, high, n)
-            for low, high in (RANGES[names[i]] for i in pair)
-        )
-        parameters = torch.tensor([self.parameters]).repeat(n * n, 1)
-        rows, columns = torch.meshgrid(y, x, indexing="ij")
-        parameters[:, pair] = torch.stack([columns, rows], -1).view(-1, 2)
-        losses = self.loss(parameters).view(n, n)
-        axes[0].contourf(x, y, losses, 12, cmap="gray", vmin=-0.4 * losses.max())
-        axes[0].contour(x, y, losses, 12, colors="black", linewidths=0.4)
-        path = self.path()
-        line = path[:, pair].T
-        axes[0].plot(*line, ".-", color=figures.GRID, markersize=4, linewidth=1)
-        axes[0].plot(*line[:, 0], "o", color=figures.GRID, label="start")
-        goal = [self.parameters[i] for i in pair]
-        axes[0].plot(*goal, "X", color=figures.OUTPUT, markersize=9, label="target")
-        axes[0].legend(loc="lower left", frameon=True, fontsize=8)
-        axes[0].set(xlabel=names[pair[0]], ylabel=names[pair[1]])
-        axes[0].set_title("loss: dark is small")
-        axes[0].invert_yaxis()
-        axes[0].grid(False)
-        here = path[-1:].float()
-        grid = affine_grid(four_numbers(here), (1, 1, SIDE, SIDE))
-        self._show_grid(axes[1], grid, 9, "grid in the input")
-        output = grid_sample(self.image(), grid)
-        title = f"output, loss {self.loss(here).item():.4f}"
-        figures.show_image(axes[2], output[0], title, figures.OUTPUT)
-        figures.show_image(axes[3], self.target()[0], "target")
-        return figure
+def draw_board(
+    figure: Figure,
+    image: Tensor,
+    theta: Tensor,
+    output: Tensor,
+    target: Tensor,
+    loss: float,
+    left: float = 0.1,
+    side: float = 2.0,
+) -> None:
+    """Draw an input with the grid of one theta, its output and the target.
+
+    Args:
+        figure: where to draw, with room for 3.7 sides across.
+        image: shape (1, C, H, W).
+        theta: shape (1, 2, 3).
+        output: shape (1, C, H', W').
+        target: shape (1, C, H', W').
+        loss: of this output.
+        left: where to begin, in inches.
+        side: of each of the three, in inches: they share one scale.
+    """
+    across, down = figure.get_size_inches()
+    middle = (down - 0.3) / 2  # there is a title above all
+
+    def panel(left: float, side: float) -> plt.Axes:
+        box = left / across, (middle - side / 2) / down, side / across, side / down
+        return figure.add_axes(box)
+
+    height, width = image.shape[2:]
+    room = 1.45 * side
+    ax = panel(left, room)
+    figures.show_image(ax, image[0], "input and grid")
+    figures.draw_grid(ax, affine_grid(theta, (1, 1, 28, 28))[0], (height, width))
+    figures.draw_frame(ax, (height, width))
+    ax.set_xlim(-0.225 * width - 0.5, 1.225 * width - 0.5)
+    ax.set_ylim(1.225 * height - 0.5, -0.225 * height - 0.5)
+    left += room + 0.1 * side
+    title = f"output, loss {loss:.3f}"
+    figures.show_image(panel(left, side), output[0], title, figures.OUTPUT)
+    left += 1.15 * side
+    figures.show_image(panel(left, side), target[0], "target")

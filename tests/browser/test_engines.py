@@ -48,8 +48,8 @@ FOCUS = """([label, number]) => {
   const control = [...document.querySelectorAll(controls)].filter(seen)[number];
   if (!control) return null;
   // What takes its time, draws lots, wipes a drawing, or leaves the figure as it is.
-  if (/^(Play|Run|random|clear|drawing|(Copy|Show) link.*)$/.test(control.textContent))
-    return "";
+  const costly = /^(Play|Run|Let.*|random|clear|drawing|(Copy|Show) link.*)$/;
+  if (costly.test(control.textContent)) return "";
   control.focus({ preventScroll: true });
   if (control.matches("button:not(.stn-handle)")) return "Enter";
   return control.type === "number" ? "ArrowUp" : "ArrowRight";

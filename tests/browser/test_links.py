@@ -141,7 +141,7 @@ STATE = """figure => ({
 TOUCHES = {
     "fig-01-playground": ["wide cat", "rotate", "Move the content"],
     "fig-03-pool-it": ["average", "right by one pixel"],
-    "fig-04-inside": ["Next", "cat"],
+    "fig-04-inside": ["cat", "12 × 12"],
     "fig-04-map": ["angle and scale", "Step"],
     "fig-05-learning": ["One moment on", "Image 3 of 16"],
     "fig-06-draw": ["upright", "start from this 2"],

@@ -20,7 +20,7 @@ CUT = """() => [...document.querySelectorAll(".bd-article pre")]
   .map(e => e.textContent.slice(0, 80))"""
 # What a browser leaves out on paper, if it is not told to print it: handles, bars,
 # the button that is pressed.
-COLOURED = ".stn-handle, .stn-button, .stn-bar, .stn-inside-bar"
+COLOURED = ".stn-handle, .stn-button, .stn-bar, .stn-map-bar"
 # Relative to the page's white. Text that has less contrast than 4.5 has more than this.
 PALE = """() => [...document.querySelectorAll(".bd-article :is(p, li, pre span)")]
   .filter(e => e.checkVisibility() && e.textContent.trim())
@@ -127,7 +127,7 @@ class TestForcedColours:
         page = web.tab.evaluate("getComputedStyle(document.body).backgroundColor")
         assert best.evaluate("e => getComputedStyle(e).backgroundColor") != page
         figure = open_figure(web, "fig-04-map")
-        assert len(colours(figure.locator(".stn-inside-bar"))) > 30  # a ramp of greys
+        assert len(colours(figure.locator(".stn-map-bar"))) > 30  # a ramp of greys
         web.open("chapters/notation.html")
         swatches = web.tab.locator(".swatch").all()
         assert len({ground(swatch) for swatch in swatches}) == len(swatches) == 3

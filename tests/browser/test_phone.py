@@ -13,7 +13,7 @@ NORMAL, LARGE = "html { }", "html { font-size: 200% !important; }"
 # What a finger cannot scroll the page on, but for what it drags or draws on.
 HELD = """figure => [...figure.querySelectorAll("*")]
   .filter(e => !/auto|manipulation|pan-y/.test(getComputedStyle(e).touchAction))
-  .filter(e => !e.matches(".stn-handle, .stn-pad canvas"))
+  .filter(e => !e.matches(".stn-handle, .stn-area, .stn-pad canvas"))
   .map(e => e.outerHTML.slice(0, 100))"""
 # Words and numbers that go over two lines, or out of their cell.
 BROKEN_WORDS = """root => [...root.querySelectorAll("th, td, .stn-pool-head")]
@@ -51,7 +51,7 @@ def swipe_up(tab: Page, x: float, y: float) -> float:
 
 
 @pytest.mark.parametrize("label", FIGURES)
-def test_fingers_scroll_on_all_but_handles_and_pads(web: Visit, label: str) -> None:
+def test_fingers_scroll_on_all_but_what_is_dragged(web: Visit, label: str) -> None:
     web.tab.set_viewport_size(PHONE)
     assert open_figure(web, label).evaluate(HELD) == []
 

@@ -24,9 +24,9 @@ from stn_tutorial.widgets import (
     AffinePlayground,
     DrawAndStraighten,
     InsideTransformer,
+    LossMap,
     PoolIt,
     SampleLens,
-    inside_transformer,
 )
 from stn_tutorial.widgets.draw_and_straighten import trained_network
 from stn_tutorial.widgets.inside_transformer import KNOWN
@@ -129,7 +129,7 @@ TAKE_AWAY = """async (label) => {
   for (const button of buttons) button.click();
   const key = { key: "ArrowLeft", bubbles: true };
   el.querySelector(".stn-handle")?.dispatchEvent(new KeyboardEvent("keydown", key));
-  buttons.find((button) => /^(Play|Run)$/.test(button.textContent))?.click();
+  buttons.find((button) => /^(Play|Run|Let.*)$/.test(button.textContent))?.click();
   const alive = () => [observers.size, listeners.length, timers.size, saved];
   const before = alive();
   takeAway();
@@ -879,6 +879,216 @@ def slide(figure: Locator, name: str, value: float) -> None:
     figure.get_by_role("slider", name=name).fill(str(value))
 
 
+def signed(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+def shown_theta(figure: Locator) -> list[float]:
+    return [signed(v) for v in figure.locator(".stn-matrix output").all_inner_texts()]
+
+
+def shown_loss(figure: Locator) -> float:
+    return float(figure.locator(".stn-board-loss .stn-title").inner_text().split()[1])
+
+
+def set_theta(figure: Locator, theta: list[float]) -> None:
+    for slider, value in zip(figure.get_by_role("slider").all(), theta, strict=True):
+        slider.fill(str(value))
+
+
+@pytest.fixture
+def inside(web):
+    return open_figure(web, "fig-04-inside")
+
+
+def test_it_starts_unsolved_with_a_goal_and_nothing_empty(inside):
+    twin = InsideTransformer("x")
+    expect(inside).to_contain_text("Move the grid until the output equals the target.")
+    assert shown_theta(inside) == [1, 0, 0, 0, 1, 0]
+    assert shown_loss(inside) == pytest.approx(twin.loss().item(), abs=6e-5)
+    expect(inside.locator(".stn-inside-verdict")).to_contain_text("At 0")
+    blank = """cards => cards.filter((card) => {
+      const { data } = card.getContext("2d")
+        .getImageData(0, 0, card.width, card.height);
+      return new Set(new Uint32Array(data.buffer)).size < 3;
+    }).length"""
+    assert inside.locator("canvas").evaluate_all(blank) == 0
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}])
+@pytest.mark.parametrize("label", ["fig-04-inside", "fig-04-map"])
+def test_input_output_and_target_share_one_scale(web, label, size):
+    web.tab.set_viewport_size(size)
+    figure = open_figure(web, label)
+    source, *others = (
+        figure.locator(f".stn-board-{kind} .stn-stage").nth(k).bounding_box()["width"]
+        for kind, k in (("input", 0), ("small", 0), ("small", 1))
+    )
+    for other in others:  # in the frame there are borders of a pixel
+        assert (other - 2) / 2.16 == pytest.approx((source - 2) / 2.9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("picture", "size"), [("digit", 12), ("cat", 28), ("stripes", 8), ("stripes", 64)]
+)
+def test_output_target_and_loss_are_the_packages(inside, picture, size):
+    inside.get_by_role("button", name=picture).click()
+    inside.get_by_role("button", name=f"{size} × {size}", exact=True).click()
+    theta = [0.7, -0.3, 0.1, 0.25, 0.9, -0.2]
+    set_theta(inside, theta)
+    assert shown_theta(inside) == theta
+    twin = InsideTransformer("x", picture=picture, size=size, theta=theta)
+    assert shown_loss(inside) == pytest.approx(twin.loss().item(), abs=6e-5)
+    places = [(7 * k % size, 5 * k % size) for k in range(40)]
+    followed = torch.tensor(twin.follow)
+    places = [  # frames lie on the others
+        (i, j)
+        for i, j in places
+        if (size < 64 or (0 < i < 63 and 0 < j < 63))
+        and (torch.tensor([centre_of(j, size), centre_of(i, size)]) - followed).norm()
+        > 0.4
+    ]
+    assert len(set(places)) >= 3
+    shares = [on_card((centre_of(j, size), centre_of(i, size))) for i, j in places]
+    for kind, wanted in ((0, twin.output()), (1, twin.target())):
+        card = inside.locator(".stn-board-small canvas").nth(kind)
+        for (i, j), read in zip(places, pixels(card, shares), strict=True):
+            grey = 255 * wanted[0, 0, i, j].item()
+            assert read == pytest.approx([grey] * 3, abs=1.5)
+
+
+def test_the_grid_is_dragged_anywhere_to_shift_it(web, inside):
+    card = inside.locator(".stn-board-input .stn-stage").bounding_box()
+    unit = card["width"] / 2.9
+    x, y = card["x"] + card["width"] / 2, card["y"] + card["height"] / 2
+    web.tab.mouse.move(x - 0.7 * unit, y + 0.6 * unit)  # far from its handles
+    web.tab.mouse.down()
+    web.tab.mouse.move(x - 0.6 * unit, y + 0.6 * unit)
+    web.tab.mouse.move(x - 0.4 * unit, y + 0.4 * unit)
+    web.tab.mouse.up()
+    assert shown_theta(inside) == pytest.approx([1, 0, 0.3, 0, 1, -0.2], abs=0.02)
+    handle = shown(inside, "centre of the grid")
+    expect(handle).to_be_focused()  # so the arrow keys go on from here
+    before = shown_theta(inside)[2]
+    web.tab.keyboard.press("ArrowRight")
+    assert shown_theta(inside)[2] == pytest.approx(before + 0.05, abs=0.011)
+
+
+def test_a_finger_on_the_grid_drags_it(web, inside):
+    card = inside.locator(".stn-board-input .stn-stage").bounding_box()
+    unit = card["width"] / 2.9
+    x, y = card["x"] + card["width"] / 2, card["y"] + card["height"] / 2
+    finger = web.tab.context.new_cdp_session(web.tab)
+    for kind, down in (("Start", 0), ("Move", 0.1), ("Move", 0.3), ("End", None)):
+        points = [] if down is None else [{"x": x - 30, "y": y + 30 + down * unit}]
+        task = {"type": f"touch{kind}", "touchPoints": points}
+        finger.send("Input.dispatchTouchEvent", task)
+    assert shown_theta(inside) == pytest.approx([1, 0, 0, 0, 1, 0.3], abs=0.02)
+
+
+def test_the_corner_turns_and_scales_and_both_together_solve_it(web, inside):
+    card = inside.locator(".stn-board-input .stn-stage").bounding_box()
+    unit = card["width"] / 2.9
+    drag(web.tab, shown(inside, "centre of the grid"), 0.2 * unit, -0.1 * unit)
+    a, b, _, c, d, _ = InsideTransformer("x").known
+    corner = shown(inside, "corner of the grid")
+    drag(web.tab, corner, (a + b - 1) * unit, (c + d - 1) * unit)
+    assert shown_theta(inside) == pytest.approx([a, b, 0.2, c, d, -0.1], abs=0.03)
+    expect(inside.locator(".stn-inside-verdict")).to_contain_text("Solved")
+    expect(inside.locator("[aria-live]")).to_contain_text("Solved")
+    assert shown_loss(inside) < 0.003
+    inside.get_by_role("button", name="Start again").click()
+    assert shown_theta(inside) == [1, 0, 0, 0, 1, 0]
+    expect(inside.locator(".stn-inside-verdict")).not_to_contain_text("Solved")
+
+
+def test_an_output_pixel_lights_up_where_it_reads(web, inside):
+    inside.get_by_role("button", name="12 × 12", exact=True).click()
+    theta = [0.7, -0.3, 0.1, 0.25, 0.9, -0.2]
+    set_theta(inside, theta)
+    output = inside.get_by_role("application", name="Output")
+    box = output.bounding_box()
+    x, y = on_card((centre_of(5, 12), centre_of(6, 12)))
+    web.tab.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    words = inside.locator(".stn-inside-reading")
+    expect(words).to_contain_text("Output pixel (row 7, column 6) reads at")
+    output.focus()
+    web.tab.keyboard.press("ArrowRight")
+    web.tab.keyboard.press("ArrowUp")
+    expect(words).to_contain_text("Output pixel (row 6, column 7) reads at")
+    twin = InsideTransformer("x", theta=theta, size=12)
+    grid = affine_grid(torch.tensor(theta).view(1, 2, 3), (1, 1, 12, 12))[0]
+    point = grid[5, 6]
+    text = words.inner_text().replace("−", "-").replace("\u00a0", " ")
+    read = re.search(r"\(x, y\) = \((\S+), (\S+)\)\.", text).groups()
+    assert [float(v) for v in read] == pytest.approx(point.tolist(), abs=0.006)
+    terms = re.findall(r"(\d\.\d\d) × (\d\.\d\d)", text)
+    assert sum(float(w) for w, _ in terms) == pytest.approx(1, abs=0.021)
+    value = sum(float(w) * float(v) for w, v in terms)
+    made, wanted = twin.output()[0, 0, 5, 6].item(), twin.target()[0, 0, 5, 6].item()
+    assert value == pytest.approx(made, abs=0.03)
+    assert f"= {made:.2f}." in text
+    assert f"The target has {wanted:.2f} here." in text
+    card = inside.locator(".stn-board-input canvas")
+    [dot] = pixels(card, [on_card(point.tolist(), 1.45)])
+    assert dot == [0xCC, 0x79, 0xA7]
+    expect(inside.locator("[aria-live]")).to_contain_text("row 6, column 7")
+
+
+def test_descent_goes_on_from_where_the_reader_left_the_grid(web, inside):
+    web.tab.emulate_media(reduced_motion="no-preference")
+    verdict = inside.locator(".stn-inside-verdict")
+    set_theta(inside, [0.8, 0.4, 0.1, -0.4, 0.8, 0])
+    before = shown_loss(inside)
+    play = inside.get_by_role("button", name="Let descent do it")
+    play.click()
+    expect(verdict).to_contain_text(re.compile(r"Descent, step \d+"))
+    inside.get_by_role("button", name="Pause").click()
+    expect(verdict).to_contain_text(re.compile(r"paused at step \d+|Solved"))
+    paused = shown_loss(inside)
+    assert paused < before
+    web.tab.wait_for_timeout(200)
+    assert shown_loss(inside) == paused
+    play.click()
+    expect(verdict).to_contain_text("Solved", timeout=20_000)
+    expect(play).to_be_visible(timeout=20_000)  # it has ended
+    assert shown_loss(inside) < 0.0005
+    inside.get_by_role("slider").first.press("ArrowRight")  # and the hand goes on
+    assert shown_loss(inside) > 0
+
+
+def test_a_hand_on_the_grid_stops_descent(web, inside):
+    web.tab.emulate_media(reduced_motion="no-preference")
+    inside.get_by_role("button", name="Let descent do it").click()
+    shown(inside, "centre of the grid").press("ArrowRight")
+    expect(inside.get_by_role("button", name="Let descent do it")).to_be_visible()
+    stands = shown_theta(inside)
+    web.tab.wait_for_timeout(200)
+    assert shown_theta(inside) == stands
+
+
+def test_without_motion_descent_jumps_and_tells_how_it_ends(web, inside):
+    web.tab.emulate_media(reduced_motion="reduce")
+    verdict = inside.locator(".stn-inside-verdict")
+    play = inside.get_by_role("button", name="Let descent do it")
+    play.click()
+    expect(verdict).to_have_text("Descent paused at step 20.")
+    inside.get_by_role("button", name="cat").click()
+    for _ in range(30):
+        play.click()
+        if "Stuck" in verdict.inner_text():
+            break
+    expect(verdict).to_contain_text("Stuck: the loss no longer falls")
+    assert shown_loss(inside) > 0.01
+    inside.get_by_role("button", name="digit").click()
+    set_theta(inside, [1, 0, 1.9, 0, 1, 1.9])
+    play.click()
+    expect(verdict).to_contain_text("No slope")
+
+
+# The map of the loss
+
+
 def standing(figure: Locator) -> tuple[int, float, float]:
     """Step, loss and slope that the figure names."""
     text = figure.locator(".stn-note", has_text=re.compile(r"^Step \d+: loss"))
@@ -890,15 +1100,10 @@ def standing(figure: Locator) -> tuple[int, float, float]:
 
 def drop(figure: Locator, u: float, v: float) -> None:
     """Click on the map."""
-    canvas = figure.locator("canvas").nth(3)
+    canvas = figure.locator("canvas").first
     box = canvas.bounding_box()
     x, y = on_map(u, v)
     canvas.click(position={"x": x * box["width"], "y": y * box["height"]})
-
-
-@pytest.fixture
-def inside(web):
-    return open_figure(web, "fig-04-inside")
 
 
 @pytest.fixture
@@ -909,121 +1114,20 @@ def descent(web):
     return figure
 
 
-def test_each_step_of_the_pass_shows_one_part_more(inside):
-    regular, source, output = (inside.locator("canvas").nth(k) for k in range(3))
-    ring = inside.locator(".stn-handle[aria-label^='followed pixel']")
-    from_theta = inside_transformer.four_numbers(torch.tensor([KNOWN]))
-    points = affine_grid(from_theta, (1, 1, 12, 12))[0]
-    place = on_card((centre_of(5, 12), centre_of(6, 12)))  # on the stroke
-    there = on_card(points[6, 5].tolist(), 1.45)
-    seen = []
-    for step in range(1, 5):
-        expect(inside.get_by_text(f"Step {step} of 4")).to_be_visible()
-        assert ring.is_visible() == (step > 1)
-        [dot], [moved], [value] = (
-            pixels(canvas, [point])
-            for canvas, point in ((regular, place), (source, there), (output, place))
-        )
-        seen.append((dot == GRID, moved == GRID, max(value) > 30))
-        if step < 4:
-            inside.get_by_role("button", name="Next").click()
-    assert seen == [
-        (False, False, False),
-        (True, False, False),
-        (True, True, False),
-        (True, True, True),
-    ]
-    inside.get_by_role("button", name="Back").click()
-    expect(inside.get_by_text("Step 3 of 4")).to_be_visible()
-    assert pixels(output, [place])[0] != value
-
-
-@pytest.mark.parametrize(
-    ("picture", "size"), [("digit", 4), ("cat", 28), ("stripes", 8), ("stripes", 64)]
-)
-def test_the_pass_gives_the_packages_output(inside, picture, size):
-    for _ in range(3):
-        inside.get_by_role("button", name="Next").click()
-    inside.get_by_role("button", name=picture).click()
-    slide(inside, "output size", size)
-    parameters = [30, 1.5, 0.3, -0.2]
-    for name, value in zip(("angle", "scale", "tx", "ty"), parameters, strict=True):
-        slide(inside, name, value)
-    theta = inside_transformer.four_numbers(torch.tensor([parameters]))
-    shown = inside.locator(".stn-matrix span").all_inner_texts()
-    assert [float(v.replace("−", "-")) for v in shown] == pytest.approx(
-        theta.flatten().tolist(), abs=0.0051
-    )
-    twin = InsideTransformer("x", picture=picture)
-    wanted = warp(twin.image(), theta, (size, size))[0, 0]
-    places = [(7 * k % size, 5 * k % size) for k in range(40)]
-    ring = torch.tensor(twin.follow)
-    places = [  # ring and frame lie on the others
-        (i, j)
-        for i, j in places
-        if (size < 64 or (0 < i < 63 and 0 < j < 63))
-        and (torch.tensor([centre_of(j, size), centre_of(i, size)]) - ring).norm() > 0.5
-    ]
-    assert len(set(places)) >= 3
-    output = inside.locator("canvas").nth(2)
-    shares = [on_card((centre_of(j, size), centre_of(i, size))) for i, j in places]
-    for (i, j), read in zip(places, pixels(output, shares), strict=True):
-        assert read == pytest.approx([255 * wanted[i, j].item()] * 3, abs=1.5)
-
-
-def test_the_ring_follows_one_pixel(web, inside):
-    for _ in range(3):
-        inside.get_by_role("button", name="Next").click()
-    ring = inside.locator(".stn-handle[aria-label^='followed pixel']")
-    ring.focus()
-    twin = InsideTransformer("x")
-    theta = inside_transformer.four_numbers(torch.tensor([twin.parameters]))
-    wanted = warp(twin.image(), theta, (12, 12))[0, 0]
-    note = inside.get_by_text("The ringed pixel")
-    expect(note).to_contain_text("row 3 and column 6, stands at (−0.08, −0.58)")
-    web.tab.keyboard.press("ArrowRight")
-    web.tab.keyboard.press("ArrowDown")
-    expect(note).to_contain_text("row 4 and column 7,")
-    expect(note).to_contain_text(f"the sampler reads {wanted[3, 6]:.2f}.")
-    expect(note).to_contain_text("1.9 pixels of the input apart")
-    side = inside.locator("canvas").first.bounding_box()["width"]
-    drag(web.tab, ring, 3 * side / 12 / 1.08, -2 * side / 12 / 1.08)
-    expect(note).to_contain_text("row 2 and column 10,")
-    drag(web.tab, ring, side, 0)
-    expect(note).to_contain_text("row 2 and column 12,")
-
-
-def test_the_target_is_what_the_pass_has_made(inside):
-    slide(inside, "angle", 0)
-    slide(inside, "scale", 1)
-    inside.get_by_role("button", name="cat").click()
-    inside.get_by_role("button", name="Descent").click()
-    twin = InsideTransformer("x", picture="cat", parameters=[0, 1, 0.2, -0.1])
-    places = [(3 * k % 28, 5 * k % 28) for k in range(28)]
-    shares = [on_card((centre_of(j, 28), centre_of(i, 28))) for i, j in places]
-    target = inside.locator("canvas").nth(6)
-    for (i, j), read in zip(places, pixels(target, shares), strict=True):
-        grey = 255 * twin.target()[0, 0, i, j].item()
-        if 0 < i < 27 and 0 < j < 27:  # the frame lies on the others
-            assert read == pytest.approx([grey] * 3, abs=1.5)
-    start = torch.tensor([[0, 1, 0.5, -0.45]])
-    assert standing(inside)[1] == pytest.approx(twin.loss(start).item(), abs=6e-5)
-
-
 def test_keys_click_and_mouse_move_the_start(web, descent):
     handle = descent.locator(".stn-handle[aria-label^='start']")
     handle.focus()
     web.tab.keyboard.press("ArrowRight")
     web.tab.keyboard.press("Shift+ArrowUp")
     expect(handle).to_have_attribute("aria-label", "start: tx 0.55, ty −0.46")
-    twin = InsideTransformer("x")
+    twin = LossMap("x")
     wanted = twin.loss(torch.tensor([[-40, 0.8, 0.55, -0.455]])).item()
     assert standing(descent) == (0, pytest.approx(wanted, abs=6e-5), ANY)
     drop(descent, -0.4, 0.5)
     expect(handle).to_be_focused()
     tx, ty = label_numbers(handle)
     assert (tx, ty) == pytest.approx((-0.6, 0.75), abs=0.02)
-    unit = descent.locator("canvas").nth(3).bounding_box()["width"] / 2.48 / 1.5
+    unit = descent.locator("canvas").first.bounding_box()["width"] / 2.48 / 1.5
     drag(web.tab, handle, 0.3 * unit, -0.6 * unit)
     assert label_numbers(handle) == pytest.approx((tx + 0.3, ty - 0.6), abs=0.02)
     drag(web.tab, handle, -9 * unit, 0)
@@ -1038,7 +1142,7 @@ def label_numbers(handle: Locator) -> list[float]:
 @pytest.mark.parametrize("pair", ["tx and ty", "angle and scale", "tx and angle"])
 def test_each_step_is_the_packages(descent, pair):
     descent.get_by_role("button", name=pair).click()
-    twin = InsideTransformer("x", pair=pair, steps=6)
+    twin = LossMap("x", pair=pair, steps=6)
     path = twin.path()
     for k, (point, loss) in enumerate(zip(path, twin.loss(path), strict=True)):
         assert standing(descent) == (k, pytest.approx(loss.item(), abs=6e-5), ANY)
@@ -1057,7 +1161,7 @@ def test_each_step_is_the_packages(descent, pair):
 
 
 def test_run_shows_where_each_start_ends(descent):
-    verdict = descent.locator(".stn-inside-verdict")
+    verdict = descent.locator(".stn-map-verdict")
     expect(verdict).to_contain_text("Predict")
     run_it = descent.get_by_role("button", name="Run")
     run_it.click()  # at once, since motion is not wanted
@@ -1082,7 +1186,7 @@ def test_run_walks_and_stops(web, descent):
     descent.get_by_role("button", name="Stop").click()
     step, loss, _ = standing(descent)
     assert 0 < step < 100
-    twin = InsideTransformer("x", steps=step)
+    twin = LossMap("x", steps=step)
     wanted = twin.loss(twin.path()[-1:]).item()
     assert loss == pytest.approx(wanted, abs=6e-5)
     expect(descent.get_by_role("button", name="Run")).to_be_visible()
@@ -1096,7 +1200,7 @@ def test_the_map_is_dark_where_the_loss_is_small(descent, picture):
     u = torch.linspace(-1, 1, n)
     parameters = torch.tensor([KNOWN]).repeat(n * n, 1)
     parameters[:, 2:] = 1.5 * torch.cartesian_prod(u, u).flip(1)
-    losses = InsideTransformer("x", picture=picture).loss(parameters).view(n, n)
+    losses = LossMap("x", picture=picture).loss(parameters).view(n, n)
     highest = losses.max().item()
     legend = descent.get_by_text("a line every").inner_text()
     shown, step = (float(v) for v in re.findall(r"\d\.\d+", legend))
@@ -1108,7 +1212,7 @@ def test_the_map_is_dark_where_the_loss_is_small(descent, picture):
     places = clear.nonzero()[::7]
     assert len(places) > 20
     shares = [on_map(u[j].item(), u[i].item()) for i, j in places]
-    found = pixels(descent.locator("canvas").nth(3), shares)
+    found = pixels(descent.locator("canvas").first, shares)
     wanted = [255 * (0.3 + 0.7 * losses[i, j].item() / highest) for i, j in places]
     assert max(wanted) - min(wanted) > 50
     for read, grey in zip(found, wanted, strict=True):

@@ -1,43 +1,54 @@
-// The transformer that both parts of the figure show: its pictures and parameters.
+// A spatial transformer whose theta the reader sets: input, output, target and loss.
 
-import { fixed } from "../page.js";
-import { namedImages, warp } from "../sampling.js";
-import { COLOURS } from "../stage.js";
-import { thetaOf } from "./gradient.js";
+import { nearestCentre } from "../neighbours.js";
+import { clip, namedImages, transform, warp } from "../sampling.js";
 
 /** @import { Figure } from "../figure.js" */
-/** @import { Image, Point } from "../sampling.js" */
-/** @import { Stage } from "../stage.js" */
-/** @import { Parameters, Range } from "./gradient.js" */
+/** @import { Image, Point, Theta } from "../sampling.js" */
 
 /**
  * @typedef {object} Traits
- * @property {"one pass" | "descent"} part
  * @property {[string, number, number, number][]} shapes of the pictures
  * @property {DataView} pixels
  * @property {string} picture
- * @property {Record<string, Range>} ranges of the four parameters, by their names
- * @property {Parameters} parameters
- * @property {number} stage of one pass, from 1
- * @property {number} size of the output, in pixels
- * @property {Point} follow near the pixel that is followed
- * @property {string} pair what descent may change
- * @property {Parameters} start of descent
- * @property {number} rate
- * @property {number} steps
+ * @property {Theta} theta
+ * @property {Theta} known makes the target
+ * @property {number} size of output and target, in pixels
+ * @property {Point} follow near the output pixel that is followed
  */
 
-/** What the cards show: an image with its frame, or with room for a grid around it. */
-export const SMALL = [-1.08, -1.08, 1.08, 1.08];
-export const LARGE = [-1.45, -1.45, 1.45, 1.45];
+export const LIMIT = 2; // of each number of theta
+const SOLVED = 0.05; // of the target's variance
+const BLANK = 1e-3; // variance of an output that shows nothing
 
 export class Transformer {
   /** @param {Figure<Traits>} figure */
   constructor(figure) {
     this.figure = figure;
     this.pictures = namedImages(figure.get("shapes"), figure.get("pixels"));
-    this.names = Object.keys(figure.get("ranges"));
-    this.ranges = Object.values(figure.get("ranges"));
+    this.output = this.read("theta");
+    this.target = this.read("known");
+    this.setting = ""; // that the target belongs to
+    this.loss = 0;
+  }
+
+  /** Compute what the traits say now. */
+  update() {
+    const { figure } = this;
+    const setting = [figure.get("picture"), figure.get("size"), figure.get("known")];
+    if (this.setting !== String(setting)) this.target = this.read("known");
+    this.setting = String(setting);
+    this.output = this.read("theta");
+    this.loss = meanSquare(this.output.data, this.target.data);
+  }
+
+  /**
+   * What the transformer reads from the input.
+   * @param {"theta" | "known"} name
+   */
+  read(name) {
+    const size = this.figure.get("size");
+    return warp(this.image, this.figure.get(name), size, size);
   }
 
   /** @returns {Image} */
@@ -45,49 +56,62 @@ export class Transformer {
     return this.pictures[this.figure.get("picture")];
   }
 
-  /** The parameters that one pass shows; descent has to find them. */
-  get known() {
-    return this.figure.get("parameters");
+  get theta() {
+    return this.figure.get("theta");
   }
 
-  /**
-   * The output of n x n pixels.
-   * @param {Parameters} parameters
-   * @param {number} n
-   */
-  output(parameters, n) {
-    return warp(this.image, thetaOf(parameters), n, n);
+  /** @param {Theta} theta */
+  move(theta) {
+    this.figure.send({ theta: theta.map((v) => clip(v, -LIMIT, LIMIT)) });
   }
 
-  /**
-   * A parameter as text.
-   * @param {number} i its position
-   * @param {number} value
-   */
-  written(i, value, digits = 2) {
-    return this.names[i] === "angle" ? `${fixed(value, 0)}°` : fixed(value, digits);
+  /** The loss as a share of the target's variance. */
+  get share() {
+    return this.loss / variance(this.target.data);
+  }
+
+  /** Whether output and target look the same. */
+  get solved() {
+    return this.share < SOLVED;
+  }
+
+  /** Whether the grid has lost the picture. */
+  get blank() {
+    return variance(this.output.data) < BLANK;
+  }
+
+  /** The centre of the output pixel that is followed. */
+  get followed() {
+    const size = this.figure.get("size");
+    return nearestCentre(this.figure.get("follow"), size, size);
+  }
+
+  /** Where the followed pixel is read in the input. */
+  get reading() {
+    return transform(this.theta, this.followed);
   }
 }
 
 /**
- * Draw the input and its frame.
- * @param {Stage} stage
- * @param {Image} image
+ * The mean squared difference.
+ * @param {ArrayLike<number>} some
+ * @param {ArrayLike<number>} others
  */
-export function drawInput(stage, image) {
-  stage.clear();
-  stage.image(image);
-  stage.frame(COLOURS.input);
+export function meanSquare(some, others) {
+  let sum = 0;
+  for (let i = 0; i < some.length; i++) sum += (some[i] - others[i]) ** 2;
+  return sum / some.length;
 }
 
 /**
- * Draw an output and its frame.
- * @param {Stage} stage
- * @param {Image} image
- * @param {string} colour
+ * The mean squared difference to the mean.
+ * @param {Image["data"]} values
  */
-export function drawOutput(stage, image, colour) {
-  stage.clear();
-  stage.image(image);
-  stage.frame(colour, 3);
+export function variance(values) {
+  let [sum, squares] = [0, 0];
+  for (const value of values) {
+    sum += value;
+    squares += value ** 2;
+  }
+  return squares / values.length - (sum / values.length) ** 2;
 }

@@ -3,7 +3,8 @@
 import { contextOf, element, note, title } from "../page.js";
 import { clip } from "../sampling.js";
 import { COLOURS, toCanvas } from "../stage.js";
-import { contour, lossRow, roundStep } from "./gradient.js";
+import { contour, roundStep } from "./contours.js";
+import { lossRow } from "./four_numbers.js";
 
 /** @import { Point } from "../sampling.js" */
 /** @import { Stage } from "../stage.js" */
@@ -44,7 +45,7 @@ function mapPicture(losses, highest, step) {
  * @param {() => void} show called when the map is measured
  */
 function survey(descent, show) {
-  const { figure, transformer } = descent;
+  const { figure } = descent;
   const legend = note();
   /** @type {{ relief: HTMLCanvasElement | null }} */
   const measured = { relief: null };
@@ -56,15 +57,14 @@ function survey(descent, show) {
     const highest = Math.max(...losses) || 1;
     const step = roundStep(highest / 20);
     measured.relief = mapPicture(losses, highest, step);
-    const bar = element("span", { class: "stn-inside-bar" });
+    const bar = element("span", { class: "stn-map-bar" });
     const words = ` ${highest.toPrecision(2)}, a line every ${step.toPrecision(1)}`;
     legend.replaceChildren("loss 0 ", bar, words);
     show();
   };
 
   const begin = () => {
-    const { image, known, ranges } = transformer;
-    const { target, pair } = descent;
+    const { image, known, ranges, target, pair } = descent;
     const losses = new Float64Array(NODES * NODES);
     let row = 0;
     const goOn = () => {
@@ -120,7 +120,7 @@ function drawLand(stage, descent, relief) {
     stage,
     descent.path.map((parameters) => descent.toMap(parameters)),
   );
-  drawTarget(stage, descent.toMap(descent.transformer.known));
+  drawTarget(stage, descent.toMap(descent.known));
   context.restore();
 }
 
@@ -158,13 +158,13 @@ function drawTarget(stage, [x, y]) {
  * @param {Descent} descent
  */
 function drawScales(stage, descent) {
-  const { names } = descent.transformer;
+  const { names } = descent;
   const [across, down] = descent.pair;
   const toTheRight = { align: /** @type {const} */ ("right") };
   for (const at of [-1, 0, 1]) {
     const value = descent.fromMap([at, at]);
-    const below = descent.transformer.written(across, value[across], 1);
-    const beside = descent.transformer.written(down, value[down], 1);
+    const below = descent.written(across, value[across], 1);
+    const beside = descent.written(down, value[down], 1);
     stage.text(below, [at, 1.12]);
     stage.text(beside, [-1.04, at], toTheRight);
   }
