@@ -14,6 +14,7 @@ from visit import PHONE, Visit
 
 # The figures with a choice, of which one is pressed.
 CHOICES = [label for label in FIGURES if label not in ("fig-02-areas", "fig-06-draw")]
+TILES = ("fig-00-turn", "fig-05-learning")  # a choice of pictures
 PAPER = {"width": 688, "height": 1000}  # A4 with the browser's usual margins
 CUT = """() => [...document.querySelectorAll(".bd-article pre")]
   .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
@@ -113,7 +114,7 @@ class TestForcedColours:
     @pytest.mark.parametrize("label", CHOICES)
     def test_what_is_pressed_is_seen(self, web: Visit, label: str) -> None:
         figure = open_figure(web, label)
-        kind = ".stn-tile" if label == "fig-05-learning" else ".stn-button"
+        kind = ".stn-tile" if label in TILES else ".stn-button"
         pressed = figure.locator(f"{kind}[aria-pressed=true]:visible")
         other = figure.locator(f"{kind}[aria-pressed=false]:visible")
         border = "e => getComputedStyle(e).borderColor"

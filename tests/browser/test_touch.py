@@ -6,6 +6,7 @@ Build the site first (`make book`).
 import base64
 import itertools
 import json
+import math
 import re
 from unittest.mock import ANY
 
@@ -15,6 +16,8 @@ import torch
 from javascript import SOURCE, run
 from notebooks import WIDGETS, chapters
 from playwright.sync_api import Locator, Page, expect
+from safetensors.torch import load
+from torch import nn
 from visit import PHONE, Visit
 
 from stn_tutorial.affine import affine_grid, identity, rotation
@@ -27,6 +30,7 @@ from stn_tutorial.widgets import (
     LossMap,
     PoolIt,
     SampleLens,
+    TurnIt,
 )
 from stn_tutorial.widgets.draw_and_straighten import trained_network
 from stn_tutorial.widgets.inside_transformer import KNOWN
@@ -206,6 +210,199 @@ class TestEachFigure:
         assert light - dark > 400
 
 
+# Turn it
+
+
+def saved_traits(label: str) -> dict:
+    """What a chapter saved with a figure: its traits, binary ones as bytes."""
+    path = next(p for p in chapters() if f"{p.stem}.html" in FIGURES[label])
+    models = nbformat.read(path, as_version=4).metadata["widgets"][WIDGETS]["state"]
+    traits = dict(models[label]["state"])
+    for buffer in models[label]["buffers"]:
+        traits[buffer["path"][0]] = base64.b64decode(buffer["data"])
+    return traits
+
+
+@pytest.fixture(scope="module")
+def chapters_net() -> nn.Sequential:
+    """The network that chapter 0 trained and saved with its figure."""
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 8, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(8, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(784, 10)),
+    )
+    net.load_state_dict(load(saved_traits("fig-00-turn")["weights"]))
+    return net
+
+
+@pytest.fixture
+def twin(chapters_net) -> TurnIt:
+    """The figure in Python."""
+    images = bytearray(saved_traits("fig-00-turn")["images"])
+    digits = torch.frombuffer(images, dtype=torch.uint8).view(10, 1, 28, 28) / 255
+    return TurnIt("x", chapters_net, digits)
+
+
+@pytest.fixture
+def turning(web):
+    return open_figure(web, "fig-00-turn")
+
+
+def knob(figure: Locator) -> Locator:
+    return shown(figure, "turn the digit")
+
+
+def turn_by_hand(tab: Page, figure: Locator, start: int, stop: int) -> None:
+    """Drag the handle round the ring, by ten degrees of each step."""
+    box = figure.locator(".stn-stage").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    radius = 1.62 / 1.95 * box["width"] / 2
+    way = 10 if stop > start else -10
+    for angle in (*range(start, stop, way), stop):
+        across, up = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+        tab.mouse.move(x - radius * across, y - radius * up)
+        if angle == start:
+            tab.mouse.down()
+    tab.mouse.up()
+
+
+def assert_scores(figure: Locator, twin: TurnIt) -> None:
+    """The bars, the answer and the drawn digit are the package's."""
+    shares = 100 * twin.shares([twin.angle])[0]
+    rows = figure.locator(".stn-scores li")
+    texts = rows.locator(".stn-value").all_inner_texts()
+    read = [float(text.strip(" ◀%")) for text in texts]
+    assert read == pytest.approx(shares.tolist(), abs=0.51)
+    wide = [row.bounding_box()["width"] for row in rows.locator(".stn-bar").all()]
+    full = rows.locator("span:has(> .stn-bar)").first.bounding_box()["width"]
+    assert [100 * w / full for w in wide] == pytest.approx(shares.tolist(), abs=1)
+    best = int(shares.argmax())
+    verdict = "right" if best == twin.digit else "wrong"
+    expect(figure).to_contain_text(f"It reads {best}: {verdict}")
+    winner = figure.locator(".stn-scores [aria-current=true]").inner_text()
+    assert winner.split()[0] == str(best)
+    assert "◀" in winner
+    right = figure.locator(".stn-scores .stn-right > :first-child")
+    assert right.all_inner_texts() == [str(twin.digit)]
+    image = twin.turned([twin.angle])[0, 0]
+    places = [(i, j) for i in range(1, 27, 3) for j in range(1, 27, 2)]
+    middles = [on_card((centre_of(j, 28), centre_of(i, 28)), 1.95) for i, j in places]
+    canvas = figure.locator(".stn-stage canvas").first
+    greys = [255 * image[place].item() for place in places]
+    assert max(greys) > 100
+    for grey, found in zip(greys, pixels(canvas, middles), strict=True):
+        assert found == pytest.approx([grey] * 3, abs=1.5)
+
+
+def first_wrong(twin: TurnIt, way: int) -> str:
+    """How far the digit is read rightly, as the figure says it."""
+    shares = twin.shares(range(0, 181 * way, way))
+    wrong = (shares.argmax(1) != twin.digit).nonzero()
+    if not len(wrong):
+        return "never lost."
+    degrees = int(wrong[0])
+    return f"lost at {degrees}°, read as {int(shares[degrees].argmax())}."
+
+
+def test_it_starts_upright_with_all_to_find_out(turning, twin):
+    expect(turning).to_contain_text("How far until the network reads it wrongly?")
+    expect(turning).to_contain_text("It reads 7: right")
+    notes = turning.locator(".stn-note")
+    expect(notes).to_have_text(
+        ["Counter-clockwise: not tried yet.", "Clockwise: not tried yet."]
+    )
+    assert_scores(turning, twin)
+
+
+def test_a_digit_dragged_round_is_lost_where_the_package_says(web, turning, twin):
+    turn_by_hand(web.tab, turning, 0, 60)
+    expect(turning).to_contain_text("A 7 at 60°")
+    notes = turning.locator(".stn-note")
+    lost = f"Counter-clockwise: {first_wrong(twin, 1)}"
+    expect(notes.first).to_have_text(lost)
+    expect(notes.last).to_have_text("Clockwise: not tried yet.")
+    twin.angle = 60
+    assert_scores(turning, twin)
+    turn_by_hand(web.tab, turning, 60, -70)
+    expect(notes).to_have_text([lost, f"Clockwise: {first_wrong(twin, -1)}"])
+    twin.angle = -70
+    assert_scores(turning, twin)
+
+
+def test_over_the_bottom_it_goes_on_round(web, turning, twin):
+    turn_by_hand(web.tab, turning, 0, 170)
+    turn_by_hand(web.tab, turning, 170, 240)
+    expect(turning).to_contain_text("A 7 at −120°")
+    twin.angle = -120
+    assert_scores(turning, twin)
+
+
+def test_keys_and_buttons_turn_it(web, turning, twin):
+    knob(turning).focus()
+    for key in ("ArrowLeft", "ArrowUp", "ArrowLeft", "ArrowDown", "Shift+ArrowRight"):
+        web.tab.keyboard.press(key)
+    expect(knob(turning)).to_have_accessible_name(
+        "turn the digit: 9° counter-clockwise"
+    )
+    share = 100 * twin.shares([9])[0, 7].item()
+    spoken = turning.locator("[aria-live]")
+    expect(spoken).to_have_text(f"9° counter-clockwise: reads 7, {share:.0f}%, right")
+    turning.get_by_role("button", name="turn 15° clockwise").click()
+    expect(turning).to_contain_text("A 7 at −6°")
+    for _ in range(6):
+        turning.get_by_role("button", name="turn 15° clockwise").click()
+    twin.angle = -96
+    assert_scores(turning, twin)
+    best = int(twin.shares([-96]).argmax())
+    expect(spoken).to_contain_text(re.compile(f"reads {best}, .* wrong; the 7 has "))
+    turning.get_by_role("button", name="0°, upright").click()
+    expect(knob(turning)).to_have_accessible_name("turn the digit: upright")
+
+
+@pytest.mark.parametrize("digit", [0, 4, 9])
+def test_another_digit_stands_at_the_same_angle(turning, twin, digit):
+    for _ in range(4):
+        turning.get_by_role("button", name="turn 15° counter-clockwise").click()
+    turning.get_by_role("button", name=f"a {digit}", exact=True).click()
+    expect(turning.locator("[aria-pressed=true]")).to_have_accessible_name(f"a {digit}")
+    twin.digit, twin.angle = digit, 60
+    assert_scores(turning, twin)
+    wrong = twin.shares(range(61)).argmax(1) != digit
+    note = f"Counter-clockwise: {first_wrong(twin, 1)}"
+    if not wrong.any():
+        note = "Counter-clockwise: still right at 60°."
+    expect(turning.locator(".stn-note").first).to_have_text(note)
+
+
+def test_the_curve_and_its_strip_tell_what_was_read(web, turning, twin):
+    turn_by_hand(web.tab, turning, 0, 90)
+    expect(turning.locator(".stn-note").first).to_contain_text("lost at")
+    web.tab.wait_for_timeout(500)  # until it has caught up
+    canvas = turning.locator(".stn-turn-curve canvas")
+    box = canvas.bounding_box()
+
+    def x(angle):  # less the margins
+        return (44 + (box["width"] - 64) * (angle + 180) / 360) / box["width"]
+
+    def y(level):  # the strip's upper edge is 8 pixels below the card's
+        return (8 + (box["height"] - 34) * (1.28 - level) / 1.28) / box["height"]
+
+    shares = twin.shares(range(91))
+    answers = shares.argmax(1).tolist()
+    edges = {k + d for k in range(90) if answers[k] != answers[k + 1] for d in (0, 1)}
+    clear = [a for a in range(1, 89) if not {a - 1, a, a + 1} & edges]
+    strip = pixels(canvas, [(x(angle), y(1.1)) for angle in clear])
+    for angle, found in zip(clear, strip, strict=True):
+        right = answers[angle] == 7
+        assert found == ([0, 0x9E, 0x73] if right else [0x44] * 3)
+    flat = [a for a in clear[:-4] if abs(shares[a - 1, 7] - shares[a + 1, 7]) < 0.01]
+    curve = pixels(canvas, [(x(a), y(shares[a, 7].item())) for a in flat])
+    assert len(flat) > 20
+    assert all(found == [0, 0x72, 0xB2] for found in curve)
+    beyond = pixels(canvas, [(x(angle), y(1.1)) for angle in (-30, 100, 150)])
+    assert all(found == [0, 0, 0] for found in beyond)  # nothing is drawn there
+
+
 # Affine playground
 
 
@@ -288,6 +485,56 @@ def test_moving_the_content_is_the_inverse(web, playground):
     for _ in range(10):
         web.tab.keyboard.press("ArrowRight")  # 1.5 times as wide
     assert read_theta(playground)[0] == pytest.approx(1 / 1.5, abs=0.001)
+
+
+PINK = [0xCC, 0x79, 0xA7]
+
+
+def test_an_output_pixel_shows_where_it_looks(web, playground):
+    """By mouse; the point in the input goes along when theta changes."""
+    told = playground.locator(".stn-remark")
+    expect(told).to_have_text("Point at a pixel of the output to see where it looks.")
+    source, output = playground.locator(".stn-panels .stn-stage canvas").all()
+    pixel = (centre_of(9, 28), centre_of(20, 28))  # column 9, row 20
+    box = output.bounding_box()
+    x, y = on_card(pixel, 1.6)
+    output.hover(position={"x": x * box["width"], "y": y * box["height"]})
+    expect(told).to_have_text(
+        "Output pixel [20, 9], at (−0.32, 0.46), looks at (−0.32, 0.46) in the input: "
+        "row 20.0, column 9.0."
+    )
+    assert pixels(source, [on_card(pixel, 1.6)]) == [PINK]
+    for number, value in zip(
+        playground.locator(".stn-matrix input[type=number]").all(),
+        (0.5, 0, 0.4, 0, 0.5, -0.2),
+        strict=True,
+    ):
+        number.fill(str(value))
+        number.press("Enter")
+    moved = (0.5 * pixel[0] + 0.4, 0.5 * pixel[1] - 0.2)
+    row, column = (14 * (v + 1) - 0.5 for v in (moved[1], moved[0]))
+    expect(told).to_contain_text(
+        f"looks at ({moved[0]:.2f}, {moved[1]:.2f}) in the input: "
+        f"row {row:.1f}, column {column:.1f}."
+    )
+    assert pixels(source, [on_card(moved, 1.6)]) == [PINK]
+    assert pixels(source, [on_card(pixel, 1.6)]) != [PINK]
+
+
+def test_arrow_keys_go_from_pixel_to_pixel(web, playground):
+    for _ in range(2):
+        playground.get_by_role("button", name="scale").click()
+    playground.get_by_role("button", name="wide cat").click()
+    output = playground.locator(".stn-panels .stn-stage canvas").nth(1)
+    output.focus()
+    for key in ("ArrowDown",) * 4 + ("ArrowRight",) * 3 + ("ArrowUp",):
+        web.tab.keyboard.press(key)
+    told = playground.locator(".stn-remark")
+    expect(told).to_contain_text("Output pixel [2, 3], at (−0.90, −0.90), looks at ")
+    expect(playground.locator("[aria-live]")).to_have_text(told.inner_text())
+    playground.locator(".stn-matrix input[type=number]").nth(2).fill("3")
+    playground.locator(".stn-matrix input[type=number]").nth(2).press("Enter")
+    expect(told).to_contain_text(", outside it.")
 
 
 @pytest.mark.parametrize("picture", ["digit", "cat", "wide cat"])
@@ -740,6 +987,51 @@ def test_a_click_puts_the_point_there(lens):
     unit = picture.bounding_box()["width"] / 5.2
     picture.click(position={"x": (1.25 + 0.6) * unit, "y": (3.5 + 0.6) * unit})
     assert place(lens) == pytest.approx([1.25, 3.5], abs=0.04)
+
+
+def test_the_mouse_over_the_picture_reads_there_and_leaves_the_point(web, lens):
+    picture = lens.locator("canvas").nth(2)
+    unit = picture.bounding_box()["width"] / 5.2
+    before = told(lens)
+    picture.hover(position={"x": (0.75 + 0.6) * unit, "y": (3.5 + 0.6) * unit})
+    x, y = place(lens)
+    assert (x, y) == pytest.approx((0.75, 3.5), abs=0.04)
+    assert told(lens) == pytest.approx(read_with_package(lens, "bilinear"), abs=6e-4)
+    orange = [0xE6, 0x9F, 0x00]  # to the left and below, opposite to its pixel
+    assert colours(lens, 0, [(0.5, 3.57)]) == [orange]
+    assert colours(lens, 2, [(x, y)]) == [GRID]
+    expect(lens.locator(".stn-handle[aria-label*='x 2.60, y 2.40']")).to_have_count(2)
+    web.tab.mouse.move(2, 2)
+    assert place(lens) == [2.6, 2.4]
+    assert told(lens) == before
+
+
+@pytest.mark.parametrize("width", [1280, PHONE["width"]])
+@pytest.mark.parametrize("mode", ["nearest", "bicubic"])
+def test_the_lenss_numbers_do_not_touch(web, lens, mode, width):
+    """Nor does one lie across the edge of a weight's square."""
+    web.tab.set_viewport_size({"width": width, "height": 800})
+    web.tab.wait_for_timeout(300)
+    lens.get_by_role("button", name=mode).click()
+    web.tab.evaluate(RECORD_TEXT)
+    put(lens, 2.5, 2.3)
+    labels = web.tab.evaluate(
+        "canvas => labels.get(canvas)", lens.locator("canvas").first.element_handle()
+    )
+    assert len(labels) > 25  # all that the last two strokes have written
+    labels = labels[-(25 + {"nearest": 1, "bicubic": 16}[mode]) :]
+    for one, other in itertools.combinations(labels, 2):
+        apart = max(other["left"] - one["right"], one["left"] - other["right"])
+        assert apart > 0 or abs(one["y"] - other["y"]) >= 11  # letters of 11 pixels
+    unit = lens.locator("canvas").first.bounding_box()["width"] / 5.2
+    twin = SampleLens("x", mode=mode)
+    across, down = (twin.weights(torch.tensor(v), 5).tolist() for v in (2.5, 2.3))
+    for label in labels:
+        column = round(((label["left"] + label["right"]) / 2) / unit - 0.6)
+        row = round(label["y"] / unit - 0.6)
+        half = unit * abs(across[column] * down[row]) ** 0.5 / 2
+        off = abs(label["y"] - (row + 0.6) * unit)
+        assert off + 5 <= half + 1 or off - 5 >= half or not half
 
 
 def test_arrow_keys_go_a_tenth_and_with_shift_a_hundredth(web, lens):

@@ -7,7 +7,7 @@ import { COLOURS } from "../stage.js";
 /** @import { Stage } from "../stage.js" */
 /** @import { Turning } from "./turning.js" */
 
-const MARGINS = { left: 44, top: 30, right: 20, bottom: 26 }; // in CSS pixels
+const MARGINS = { left: 44, top: 8, right: 20, bottom: 26 }; // in CSS pixels
 const [LOW, HIGH] = [1.08, 1.28]; // the strip of answers, above the curve
 
 /**
@@ -60,10 +60,10 @@ export function curvePanel(turning) {
     if (!stage.width) return;
     const { left, top, right, bottom } = MARGINS;
     const unit = (stage.width - left - right) / 360;
-    const high = HIGH / (stage.height - top - bottom); // of a CSS pixel, near enough
+    const high = HIGH / (stage.height - top - bottom); // a CSS pixel
     stage.view = [
       -180 - left / unit,
-      HIGH + 8 * high,
+      HIGH + top * high,
       180 + right / unit,
       -bottom * high,
     ];
