@@ -62,7 +62,8 @@ def tilted_grid(n: int, generator: torch.Generator) -> Tensor:
     The scale is drawn evenly. The corners are those of the sampling grid. They move in
     the source, each coordinate by a normal number with that standard deviation.
 
-    Paper: section 4.1; the numbers are not from it. Used in chapter 6.
+    Paper: section 4.1; the numbers as others report its appendix, which leave open if
+    the corners moved in the source or on the canvas. Used in chapter 6.
     """
     noise = torch.randn(n, 4, 2, generator=generator)
     scale = uniform(0.75, 1, n, generator)[:, None, None]
@@ -79,7 +80,8 @@ def bent_grid(n: int, generator: torch.Generator) -> Tensor:
     They move in the source, each coordinate by a normal number with that standard
     deviation.
 
-    Paper: section 4.1; the numbers are not from it. Used in chapter 6.
+    Paper: section 4.1; the numbers as others report its appendix, which leave open if
+    the points moved in the source or on the canvas. Used in chapter 6.
     """
     noise = torch.randn(n, 16, 2, generator=generator)
     scale = uniform(0.75, 1, n, generator)[:, None, None]
