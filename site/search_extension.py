@@ -99,9 +99,11 @@ def describe(part: Tag, page: str, url: str) -> Record:
             )  # the page, as far as its first h2
         return Record(f"{url}#{part['id']}", title, page, words(part))
     if part.name == "dt":  # of the glossary
-        definition = part.find_next_sibling("dd")
+        definition = part.find_next_sibling("dd")  # several terms may share it
         assert isinstance(definition, Tag)
-        text = words(definition.extract())
+        text = words(definition)
+        if part.find_next_sibling(["dt", "dd"]) is definition:
+            definition.extract()
         return Record(f"{url}#{part['id']}", words(part), page, text)
     if part.name == "dl":  # of a function or class, described by autodoc
         path = str(part.select("dt[id]")[0]["id"])

@@ -17,7 +17,8 @@ PAGE = r"""<html><body>
 <dl class="py method"><dt id="stn_tutorial.a.Net.run">run()</dt><dd>Goes.</dd></dl>
 <dl class="py attribute"><dt id="stn_tutorial.a.Net.x">x</dt><dd>Held.</dd></dl>
 </dd></dl>
-<dl class="glossary"><dt id="term-box">box</dt><dd>Edges.</dd></dl>
+<dl class="glossary"><dt id="term-box">box</dt><dt id="term-frame">frame</dt>
+<dd>Edges.</dd></dl>
 <div class="citation" id="id9"><span class="label">[A1]</span><p>A. Author.</p></div>
 </section></article></body></html>"""
 
@@ -31,6 +32,7 @@ def test_each_part_is_a_record_of_its_own() -> None:
         Record(f"c/3.html#{net}", "Net", "stn_tutorial.a", "A net. x Held."),
         Record(f"c/3.html#{net}.run", "Net.run", "stn_tutorial.a", "Goes."),
         Record("c/3.html#term-box", "box", "3. Pooling", "Edges."),
+        Record("c/3.html#term-frame", "frame", "3. Pooling", "Edges."),
         Record("c/3.html#id9", "3. Pooling", "", "A. Author."),
     ]
 
