@@ -102,7 +102,8 @@ def describe(part: Tag, page: str, url: str) -> Record:
         definition = part.find_next_sibling("dd")  # several terms may share it
         assert isinstance(definition, Tag)
         text = words(definition)
-        if part.find_next_sibling(["dt", "dd"]) is definition:
+        before = part.find_previous_sibling(["dt", "dd"])
+        if before is None or before.name == "dd":  # the first of them comes last
             definition.extract()
         return Record(f"{url}#{part['id']}", words(part), page, text)
     if part.name == "dl":  # of a function or class, described by autodoc
