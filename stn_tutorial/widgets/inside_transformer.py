@@ -146,7 +146,7 @@ class InsideTransformer(TouchableFigure):
 
     def still(self) -> Figure:
         """Input with the grid, output and target at one scale, with goal and loss."""
-        figure = plt.figure(figsize=(7.8, 3.4), layout="none")
+        figure = plt.figure(figsize=(7.8, 3.7), layout="none")
         figure.suptitle(GOAL, y=0.98)
         matrix = torch.tensor(self.theta).view(1, 2, 3)
         draw_board(
