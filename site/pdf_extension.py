@@ -1,5 +1,6 @@
 """Sphinx extension: the book as a PDF, by LaTeX, and the site's link to it."""
 
+import re
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ class DrawingConverter(ImageConverter):
 
 
 class BookOrder(SphinxPostTransform):
-    """Make a preface, numbered chapters in parts and appendices of the pages."""
+    """Make a preface, chapters in parts with their own numbers, and appendices."""
 
     default_priority = 700
     formats = ("latex",)
@@ -65,13 +66,15 @@ class BookOrder(SphinxPostTransform):
         pages = {p["docname"]: p for p in self.document.findall(addnodes.start_of_file)}
         parts = self.config.external_site_map.root.subtrees
         for part in parts:
-            command = rf"\bookpart{{{part.caption}}}"
-            if part is parts[0]:
-                command += r"\bookchapters"
-            elif part is parts[-1]:
-                command += r"\appendix"
-            first = pages[str(part.items[0])]
-            first.parent.insert(first.parent.index(first), latex(f"{command}\n"))
+            for item in part.items:
+                command = ""
+                if item == part.items[0]:
+                    command += rf"\bookpart{{{part.caption}}}"
+                    command += r"\bookappendix" if part is parts[-1] else ""
+                if number := re.match(r"chapters/(\d\d)-", str(item)):
+                    command += rf"\booknumber{{{int(number[1])}}}"
+                page = pages[str(item)]
+                page.parent.insert(page.parent.index(page), latex(f"{command}\n"))
 
 
 class LiveFigures(SphinxPostTransform):
