@@ -378,22 +378,22 @@ def overlap_yx(theta: Tensor, boxes: Tensor) -> Tensor:
 
 
 def body() -> nn.Module:
-    return LocalisationNet((3, 24, 24), (16, 32), (32,)).body
+    return LocalisationNet((3, 16, 16), (16, 32), (32,)).body
 
 
 def alone() -> nn.Module:
     layers = *body(), nn.Linear(32, 12)
-    return nn.Sequential(nn.AvgPool2d(2), *layers)
+    return nn.Sequential(nn.AvgPool2d(3), *layers)
 
 
 def reads_theta() -> nn.Module:
-    look = LocalisationNet((3, 24, 24), (16, 32), (32,))
-    return nn.Sequential(nn.AvgPool2d(2), look, nn.Flatten(), nn.Linear(6, 12))
+    look = LocalisationNet((3, 16, 16), (16, 32), (32,))
+    return nn.Sequential(nn.AvgPool2d(3), look, nn.Flatten(), nn.Linear(6, 12))
 
 
 def reads_the_window() -> nn.Module:
-    look = LocalisationNet((3, 24, 24), (16, 32), (32,))
-    localisation = nn.Sequential(nn.AvgPool2d(2), look)
+    look = LocalisationNet((3, 16, 16), (16, 32), (32,))
+    localisation = nn.Sequential(nn.AvgPool2d(3), look)
     reader = nn.Sequential(nn.Flatten(), nn.Linear(1728, 12))
     return nn.Sequential(SpatialTransformer(localisation, (24, 24)), reader)
 
@@ -612,7 +612,7 @@ WRONG = [
     ),
     (
         "7.2",
-        lambda: lambda: nn.Sequential(nn.AvgPool2d(2), body(), nn.Linear(32, 10)),
+        lambda: lambda: nn.Sequential(nn.AvgPool2d(3), body(), nn.Linear(32, 10)),
         "expected scores of shape (5, 12)",
     ),
     ("7.2", lambda: reads_pixels, "one linear layer from 32 numbers"),

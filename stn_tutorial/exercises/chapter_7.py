@@ -77,7 +77,7 @@ def windows_and_boxes() -> list[dict[str, Tensor]]:
 
 # 7.2: the localisation net alone
 
-BODY = [(16, 3, 5, 5), (16,), (32, 16, 5, 5), (32,), (32, 1152), (32,)]
+BODY = [(16, 3, 5, 5), (16,), (32, 16, 5, 5), (32,), (32, 512), (32,)]
 
 
 def make(answer: Callable | nn.Module, images: Tensor) -> object:
