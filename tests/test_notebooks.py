@@ -42,6 +42,8 @@ if "google.colab" in sys.modules:  # Colab has only this notebook
 """
 
 CHAPTERS = {path.stem: nbformat.read(path, as_version=4) for path in chapters()}
+# The others, such as the ten-minute version, have neither questions nor exercises.
+NUMBERED = [name for name in CHAPTERS if name[:2].isdigit()]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "chapters").glob("*.md")])
 
 
@@ -73,8 +75,8 @@ def check_opening(notebook: NotebookNode) -> list[str]:
     setup = code_cells(notebook)[0]
     before = notebook.cells[: notebook.cells.index(setup)]
     opening = "\n".join(cell.source for cell in before)
-    for part in ("After this chapter you can", "Prerequisites", "Reading time"):
-        if part not in opening:
+    for part in ("After this (chapter|page) you can", "Prerequisites", "Reading time"):
+        if not re.search(part, opening):
             faults.append(f"no '{part}' before the first code")
     if not is_hidden(setup) or "torch.set_num_threads(1)" not in setup.source:
         faults.append("the first code cell is no hidden set-up with one thread")
@@ -218,14 +220,13 @@ CHECKS = [
     check_opening,
     check_run,
     check_figures,
-    check_closing,
-    check_questions,
     check_text,
     check_privacy,
     check_metadata,
     check_markers,
     check_freshness,
 ]
+OF_CHAPTERS = [check_closing, check_questions]
 Check = Callable[[NotebookNode], list[str]]
 
 
@@ -234,6 +235,12 @@ Check = Callable[[NotebookNode], list[str]]
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", CHAPTERS)
+def test_notebook(name: str, check: Check) -> None:
+    assert check(CHAPTERS[name]) == []
+
+
+@pytest.mark.parametrize("check", OF_CHAPTERS)
+@pytest.mark.parametrize("name", NUMBERED)
 def test_chapter(name: str, check: Check) -> None:
     assert check(CHAPTERS[name]) == []
 
@@ -255,14 +262,14 @@ def test_contents_number_the_chapters() -> None:
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
     entries = [entry for part in contents["parts"] for entry in part["chapters"]]
     titles = {Path(e["file"]).name: e["title"] for e in entries if "title" in e}
-    assert titles.keys() == CHAPTERS.keys()
+    assert sorted(titles) == NUMBERED
     for name, title in titles.items():
         number, short_title = title.split(". ", 1)
         assert int(number) == int(name[:2])
         assert headings(CHAPTERS[name], 1)[0].startswith(short_title)
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", NUMBERED)
 def test_exercises_and_questions_are_numbered(name: str) -> None:
     text = markdown(CHAPTERS[name])
     for numbers in (
@@ -272,7 +279,7 @@ def test_exercises_and_questions_are_numbered(name: str) -> None:
         assert numbers == [f"{int(name[:2])}.{k + 1}" for k in range(len(numbers))]
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", NUMBERED)
 def test_every_exercise_has_its_checker(name: str) -> None:
     path = ROOT / PACKAGE / "exercises" / f"chapter_{int(name[:2])}.py"
     (table,) = (  # read, since an import takes seconds
@@ -430,7 +437,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", [*CHECKS, *OF_CHAPTERS])
 def test_sound_notebook_passes(check: Check) -> None:
     assert check(sound_notebook()) == []
 

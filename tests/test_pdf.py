@@ -129,7 +129,7 @@ def test_parts_chapters_and_appendices(tex: str) -> None:
 
 def test_the_front_page_lists_the_chapters(folder: Path, tex: str) -> None:
     cards = re.findall(r"\\begin\{bookcard\}(.*?)\\end\{bookcard\}", tex, re.S)
-    pages = [page for part in PARTS[:-1] for page in part["chapters"]]
+    pages = [page for part in PARTS for page in part["chapters"] if "title" in page]
     for card, page in zip(cards, pages, strict=True):
         assert page["title"].replace("'", "’") in card
         assert f"{{{page['file']}::doc}}" in card
