@@ -18,7 +18,7 @@ from docutils import nodes
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 from pdf_extension import LIVE
-from plain_markdown import Markdown, anchor, parts
+from plain_markdown import Markdown, parts
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 BINDER = Path(__file__).resolve().parents[1] / "binder"
@@ -47,14 +47,6 @@ def numbers(environment: Any, page: str) -> dict[str, str]:
         for kind in environment.toc_fignumbers.get(page, {}).values()
         for name, number in kind.items()
     }
-
-
-def caption(figure: nodes.figure, writer: Markdown) -> str:
-    """Write a figure's caption, with its number."""
-    (name,) = figure["ids"]
-    (text,) = figure.findall(nodes.caption)
-    number = f"Figure {writer.numbers[name]}."
-    return f"{anchor(figure)}**{number}** {writer.line(text)}"
 
 
 def add_text(cells: list[NotebookNode], text: str) -> None:
@@ -97,7 +89,7 @@ class PlainNotebook(SphinxPostTransform):
             cells.append(self.plain_code(cell))
             kinds = {kind for out in cell.outputs for kind in out.get("data", {})}
             for figure in part.findall(nodes.figure):
-                text = caption(figure, writer)
+                text = writer.caption(figure)
                 if LIVE & kinds:
                     text += f" [Try it on the website.]({page}#{figure['ids'][0]})"
                 add_text(cells, text)

@@ -7,6 +7,7 @@ shows: a quote for a note, `<details>` for what is folded, a link for a referenc
 import re
 from collections.abc import Iterable, Iterator
 from html import escape
+from pathlib import PurePosixPath
 from textwrap import indent
 from urllib.parse import urljoin
 
@@ -36,7 +37,7 @@ class Markdown:
 
     Args:
         page: The page's address on the website, which links start from.
-        numbers: The book's numbers of the page's equations, by their ids.
+        numbers: The book's numbers of the page's figures and equations, by their ids.
     """
 
     def __init__(self, page: str, numbers: dict[str, str]) -> None:
@@ -146,6 +147,18 @@ class Markdown:
             lines.insert(0, f"{anchor(node)}\n")
             lines.insert(-1, rf"\tag{{{self.numbers[node['ids'][0]]}}}")
         return "\n".join(lines)
+
+    def write_figure(self, node: nodes.figure) -> str:
+        """Write a drawing of the website's, and its caption."""
+        (picture,) = node.findall(nodes.image)
+        file = urljoin(self.page, f"../_images/{PurePosixPath(picture['uri']).name}")
+        return f"![{picture['alt']}]({file})\n\n{self.caption(node)}"
+
+    def caption(self, figure: nodes.figure) -> str:
+        """Write a figure's caption, with its number."""
+        (text,) = figure.findall(nodes.caption)
+        number = f"Figure {self.numbers[figure['ids'][0]]}."
+        return f"{anchor(figure)}**{number}** {self.line(text)}"
 
     def write_literal_block(self, node: nodes.literal_block) -> str:
         """Write code between fences."""

@@ -41,6 +41,17 @@ def plain(text: str) -> str:
     return Markdown(PAGE, {}).blocks(parts(read(text)))
 
 
+def test_a_drawing_is_fetched_from_the_website() -> None:
+    picture = nodes.image(uri="chapters/assets/map.svg", alt="A map.")
+    text = nodes.caption("", "The ", nodes.emphasis("", "map"))
+    figure = nodes.figure("", picture, text, ids=["fig-map"])
+    writer = Markdown(PAGE, {"fig-map": "1.2"})
+    assert writer.write(figure) == (
+        "![A map.](https://me.github.io/book/_images/map.svg)\n\n"
+        '<a id="fig-map"></a>**Figure 1.2.** The *map*'
+    )
+
+
 SAME = [
     "Text *with* **stress**, `code`, $x_i^2$ and ``a ` tick``.\nAnd a second line.",
     "[A link](https://example.org) and *[one](https://example.org)* in italics.",
