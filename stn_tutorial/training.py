@@ -127,7 +127,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         decay = recipe.weight_decay if weights.dim() > 1 else 0.0
         group = {"params": [weights], "scale": scale, "weight_decay": decay}
         groups.append(group)
-    momentum = recipe.momentum
+    momentum = recipe.momentum  # take_step sets the rate, here 0
     return torch.optim.SGD(groups, 0.0, momentum, nesterov=momentum > 0)
 
 
