@@ -16,7 +16,7 @@ LAYERS = [
     ["affine"],
     ["interpolation", "warps", "pixels", "files"],
     ["pooling", "transformer", "distortions", "registration"],
-    ["data"],
+    ["data", "pitfalls"],
     ["networks", "checkpoints"],
     ["training"],
     ["signs"],
@@ -38,6 +38,7 @@ CORE = [
     "pooling",
     "transformer",
     "registration",
+    "pitfalls",
 ]
 
 

@@ -1,0 +1,417 @@
+"""The examination of a transformer: it finds each seeded bug, spares what is right."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stn_tutorial import interpolation
+from stn_tutorial.affine import (
+    affine,
+    affine_grid,
+    identity,
+    invert,
+    rotation,
+    scaling,
+    translation,
+)
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.pitfalls import NOTE, RIGHT, WRONG, Report, examine
+from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
+from stn_tutorial.warps import projective_grid
+
+DIGITS = load_digits().test_images[:8]
+NORMALISED = (DIGITS - 0.1358) / 0.2579
+
+
+def localiser(images: Tensor = DIGITS, seed: int = 0, **options: object) -> nn.Module:
+    torch.manual_seed(seed)
+    return LocalisationNet(images.shape[1:], **options)
+
+
+class Own(nn.Module):
+    """A transformer as people write it: theta, grid, sampler, each with its faults."""
+
+    def __init__(
+        self,
+        images: Tensor = DIGITS,
+        of_theta: Callable = lambda theta: theta,
+        of_grid: Callable = lambda grid: grid,
+        size: int | None = None,
+        made: bool = False,
+        read: bool = False,
+        **options: object,
+    ) -> None:
+        super().__init__()
+        self.find = localiser(images)  # not under the book's name
+        self.of_theta, self.of_grid = of_theta, of_grid
+        self.size, self.made, self.read, self.options = size, made, read, options
+
+    def forward(self, images: Tensor) -> Tensor:
+        theta = self.of_theta(self.find(images))
+        side = images.shape[2:] if self.size is None else (self.size, self.size)
+        grid = affine_grid(theta, (len(images), 1, *side), self.made)
+        return F.grid_sample(
+            images, self.of_grid(grid), align_corners=self.read, **self.options
+        )
+
+
+class OfTheTutorial(nn.Module):
+    """In the form of PyTorch's tutorial: the transformer is a method."""
+
+    def __init__(self, past: bool = False) -> None:
+        super().__init__()
+        self.localization = nn.Sequential(nn.Conv2d(1, 4, 7), nn.MaxPool2d(2))
+        self.fc_loc = nn.Linear(4 * 11 * 11, 6)
+        self.fc_loc.weight.data.zero_()
+        self.fc_loc.bias.data = identity().flatten()
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(784, 6))
+        self.past = past
+
+    def stn(self, images: Tensor) -> Tensor:
+        theta = self.fc_loc(self.localization(images).flatten(1)).view(-1, 2, 3)
+        grid = F.affine_grid(theta, images.shape, align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        warped = self.stn(images)
+        return self.classifier(images if self.past else warped)
+
+
+class Fixed(nn.Module):
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(theta)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.theta.expand(len(images), -1, -1)
+
+
+class Turning(nn.Module):
+    """A head of one angle."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()
+        self.angle = nn.Linear(images[0].numel(), 1)
+        nn.init.zeros_(self.angle.weight)
+        nn.init.zeros_(self.angle.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        angle = self.angle(images.flatten(1))[:, 0]
+        return affine(angle.cos(), -angle.sin(), 0.0, angle.sin(), angle.cos(), 0.0)
+
+
+def ceil_sample(images: Tensor, grid: Tensor, **options: object) -> Tensor:
+    """Bilinear, the upper neighbour by ceil."""
+    n, c, height, width = images.shape
+    x = ((grid[..., 0] + 1) * width - 1) / 2
+    y = ((grid[..., 1] + 1) * height - 1) / 2
+    output = 0
+    low_x, high_x = x.detach().floor(), x.detach().ceil()
+    low_y, high_y = y.detach().floor(), y.detach().ceil()
+    across, down = x - low_x, y - low_y
+    for row, share_y in ((low_y, 1 - down), (high_y, down)):
+        for column, share_x in ((low_x, 1 - across), (high_x, across)):
+            value = interpolation.look_up(images, column, row)
+            output = output + value * (share_x * share_y)[:, None]
+    return output
+
+
+def of_loose(grid_sample: Callable, **options: object) -> nn.Module:
+    return SpatialTransformer(localiser(), sampler=grid_sample, **options)
+
+
+def random_start() -> nn.Module:
+    net = localiser()
+    net.last.reset_parameters()
+    return SpatialTransformer(net)
+
+
+def zero_start() -> nn.Module:
+    net = localiser()
+    nn.init.zeros_(net.last.bias)
+    return SpatialTransformer(net)
+
+
+def two_zero_layers() -> nn.Module:
+    net = localiser()
+    nn.init.zeros_(net.body[-2].weight)
+    nn.init.zeros_(net.body[-2].bias)
+    return SpatialTransformer(net)
+
+
+def with_bfloat16() -> nn.Module:
+    class Half(Own):
+        def forward(self, images: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                theta = self.find.body(images)
+                theta = F.linear(theta, self.find.last.weight, self.find.last.bias)
+            grid = F.affine_grid(theta.view(-1, 2, 3).float(), images.shape, False)
+            return F.grid_sample(images, grid, align_corners=False)
+
+    return Half()
+
+
+TALL = DIGITS[:, :, :, 4:24]
+
+
+RIGHT_ONES = {
+    "the book's": (lambda: SpatialTransformer(localiser()), DIGITS),
+    "convolutional": (lambda: SpatialTransformer(localiser(channels=(4, 6))), DIGITS),
+    "with PyTorch's sampler": (lambda: of_loose(F.grid_sample), DIGITS),
+    "bicubic": (lambda: of_loose(F.grid_sample, mode="bicubic"), DIGITS),
+    "reflection": (lambda: of_loose(F.grid_sample, padding_mode="reflection"), DIGITS),
+    "border, normalised": (
+        lambda: of_loose(F.grid_sample, padding_mode="border"),
+        NORMALISED,
+    ),
+    "align_corners": (lambda: Own(made=True, read=True), DIGITS),
+    "larger output": (lambda: Own(size=56), DIGITS),
+    "smaller output": (lambda: Own(size=20), DIGITS),
+    "clamped and border": (
+        lambda: Own(of_grid=lambda grid: grid.clamp(-1, 1), padding_mode="border"),
+        DIGITS,
+    ),
+    "not square": (lambda: SpatialTransformer(localiser(TALL)), TALL),
+    "only turns": (lambda: SpatialTransformer(Turning(DIGITS)), DIGITS),
+    "in float64": (lambda: SpatialTransformer(localiser()).double(), DIGITS.double()),
+    "colours": (
+        lambda: SpatialTransformer(LocalisationNet((3, 28, 28))),
+        DIGITS.expand(-1, 3, -1, -1),
+    ),
+    "one image": (lambda: SpatialTransformer(localiser()), DIGITS[:1]),
+    "a window": (lambda: SpatialTransformer(localiser(start=scaling(0.5))), DIGITS),
+    "the tutorial's method": (lambda: OfTheTutorial().stn, DIGITS),
+}
+
+
+@pytest.mark.parametrize(("build", "images"), RIGHT_ONES.values(), ids=RIGHT_ONES)
+def test_a_correct_module_passes(build: Callable, images: Tensor) -> None:
+    report = examine(build(), images)
+    assert report.wrong == []
+    assert report
+    assert report["warp"].verdict == RIGHT
+    assert report["gradient"].verdict == RIGHT
+
+
+# bug: module, images, the tests that must find it, words that are said
+BUGS = {
+    "x and y swapped in the grid": (
+        lambda: Own(of_grid=lambda grid: grid.flip(3)),
+        DIGITS,
+        {"warp"},
+        "x and y are swapped in the grid",
+    ),
+    "x and y swapped before theta": (
+        lambda: Own(of_theta=lambda theta: theta[:, :, [1, 0, 2]]),
+        DIGITS,
+        {"warp"},
+        "x and y are swapped before theta",
+    ),
+    "theta as (y, x)": (
+        lambda: Own(of_theta=lambda theta: theta[:, [1, 0]][:, :, [1, 0, 2]]),
+        DIGITS,
+        {"warp"},
+        "theta is read as (y, x)",
+    ),
+    "the wrong way": (
+        lambda: Own(of_theta=invert),
+        DIGITS,
+        {"warp"},
+        "the content goes the wrong way",
+    ),
+    "align_corners mixed": (
+        lambda: Own(made=True),
+        DIGITS,
+        {"warp"},
+        "made with align_corners=True and read with align_corners=False",
+    ),
+    "align_corners mixed, the other way": (
+        lambda: Own(read=True),
+        DIGITS,
+        {"warp"},
+        "made with align_corners=False and read with align_corners=True",
+    ),
+    "the identity by size - 2": (
+        lambda: Own(
+            of_grid=lambda grid: (grid + 1) * (26 / 27) - 1, made=True, read=True
+        ),
+        DIGITS,
+        {"warp"},
+        "(size - 2)",
+    ),
+    "something else": (
+        lambda: Own(of_grid=lambda grid: grid + 0.2 * grid.flip(3) ** 2),
+        DIGITS,
+        {"warp"},
+        "no affine warp by theta",
+    ),
+    "a clamped grid": (
+        lambda: Own(of_grid=lambda grid: grid.clamp(-1, 1)),
+        DIGITS,
+        {"warp"},
+        "clamped",
+    ),
+    "nearest": (
+        lambda: Own(mode="nearest"),
+        DIGITS,
+        {"warp", "gradient", "reach"},
+        "copies the nearest pixel",
+    ),
+    "ceil": (lambda: of_loose(ceil_sample), DIGITS, {"gradient"}, "at the identity"),
+    "a detached grid": (
+        lambda: Own(of_grid=Tensor.detach),
+        DIGITS,
+        {"gradient", "reach"},
+        "no gradient reaches theta",
+    ),
+    "random start": (random_start, DIGITS, {"start"}, "differs between images"),
+    "zero start": (zero_start, DIGITS, {"start"}, "squeezes the grid"),
+    "two layers of zeros": (two_zero_layers, DIGITS, {"reach"}, "body"),
+    "zeros around normalised images": (
+        lambda: SpatialTransformer(localiser()),
+        NORMALISED,
+        {"background"},
+        "from the background",
+    ),
+    "off the image": (
+        lambda: SpatialTransformer(Fixed(translation(2.5, 0.0))),
+        DIGITS,
+        {"start", "outside"},
+        "the whole grid lies outside",
+    ),
+    "a matrix in pixels": (
+        lambda: SpatialTransformer(Fixed(translation(14.0, 9.0))),
+        DIGITS,
+        {"outside"},
+        "largest shift 14",
+    ),
+    "a rotation that shears": (
+        lambda: SpatialTransformer(Turning(TALL)),
+        TALL,
+        {"shape"},
+        "shears an image of 28 x 20",
+    ),
+    "half precision": (
+        lambda: Own(of_grid=lambda grid: grid.bfloat16().float()),
+        DIGITS,
+        {"digits"},
+        "places are coarse",
+    ),
+    "theta inside autocast": (with_bfloat16, DIGITS, {"digits"}, "places are coarse"),
+    "a localisation net that is detached": (
+        lambda: Own(of_theta=Tensor.detach),
+        DIGITS,
+        {"gradient", "reach"},
+        "no gradient gets to the localisation net",
+    ),
+    "NaN": (
+        lambda: SpatialTransformer(Fixed(identity() / 0), padding_mode="border"),
+        DIGITS,
+        {"numbers"},
+        "NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "images", "tests", "said"), BUGS.values(), ids=BUGS)
+def test_a_seeded_bug_is_found(
+    build: Callable, images: Tensor, tests: set[str], said: str
+) -> None:
+    report = examine(build(), images)
+    assert not report
+    assert tests <= set(report.wrong) | {"start"}
+    assert set(report.wrong) <= tests | {"reach"}
+    assert any(said in each.text for each in report.findings)
+    assert all(each.mend for each in report.findings if each.verdict == WRONG)
+
+
+def test_a_classifier_wired_past_the_transformer_is_found() -> None:
+    net = OfTheTutorial(past=True)
+    report = examine(net.stn, DIGITS, net)
+    assert report.wrong == ["reach", "use"]
+    assert "whatever the transformer does" in report["use"].text
+
+
+def test_a_network_that_uses_its_transformer_passes() -> None:
+    net = OfTheTutorial()
+    assert examine(net.stn, DIGITS, net)
+    layers = SpatialTransformer(localiser()), nn.Flatten(), nn.Linear(784, 10)
+    assert examine(layers[0], DIGITS, nn.Sequential(*layers))
+
+
+def test_a_transformer_behind_layers_gets_their_maps() -> None:
+    convolution, transformer = (
+        nn.Conv2d(1, 4, 5),
+        SpatialTransformer(LocalisationNet((4, 24, 24))),
+    )
+    network = nn.Sequential(convolution, transformer, nn.Flatten(), nn.Linear(2304, 9))
+    report = examine(transformer, DIGITS, network)
+    assert report["warp"].verdict == report["use"].verdict == RIGHT
+
+
+def test_a_coarse_output_is_noted() -> None:
+    report = examine(Own(size=14), DIGITS)
+    assert report
+    assert report["step"].verdict == NOTE
+    assert "2.0 pixels apart" in report["step"].text
+
+
+def test_a_trained_module_may_have_any_theta() -> None:
+    trained = random_start()
+    nn.init.normal_(trained.localisation.last.weight, std=0.01)
+    with torch.no_grad():
+        trained.localisation.last.bias.copy_(rotation(30).flatten())
+    assert examine(trained, DIGITS).wrong == ["start"]
+    assert examine(trained, DIGITS, trained=True)
+
+
+def test_a_warp_that_is_not_affine_is_not_judged() -> None:
+    start = torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])
+    net = localiser(start=start)
+    report = examine(SpatialTransformer(net, grid_generator=projective_grid), DIGITS)
+    assert report
+    assert report["start"].verdict == NOTE
+
+
+def test_nothing_is_changed() -> None:
+    module, images = SpatialTransformer(localiser()).train(), DIGITS.clone()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    state = torch.get_rng_state()
+    examine(module, images)
+    assert module.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(images, DIGITS)
+    after = module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(m._forward_hooks for m in module.modules())
+    assert all(weight.grad is None for weight in module.parameters())
+
+
+def test_a_module_may_keep_what_it_has_made() -> None:
+    module = Own()
+    module.last = module(DIGITS)  # a tensor with a history, which cannot be copied
+    assert examine(module, DIGITS)
+
+
+def test_the_report_prints_one_finding_a_line() -> None:
+    report = examine(Own(made=True), DIGITS)
+    assert isinstance(report, Report)
+    lines = repr(report).splitlines()
+    assert lines[0] == "right numbers    theta and the output are finite"
+    assert any(line.startswith("WRONG warp") for line in lines)
+    assert max(map(len, lines)) <= 79
+    with pytest.raises(KeyError, match="no test 'wrap'"):
+        report["wrap"]
+
+
+def test_images_are_checked() -> None:
+    module = SpatialTransformer(localiser())
+    with pytest.raises(ValueError, match="shape"):
+        examine(module, DIGITS[0])
+    with pytest.raises(ValueError, match="floating point"):
+        examine(module, (255 * DIGITS).byte())
+    with pytest.raises(TypeError, match="tensor"):
+        examine(lambda images: None, DIGITS)
