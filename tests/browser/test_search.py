@@ -33,7 +33,9 @@ WANTED = {
     "invert": f"{API}.affine.invert",
     "mask": "04-spatial-transformer.html#the-whole-module-on-one-screen",
     "zoom": "01-affine-transforms.html#one-number-at-a-time",
-    "learning rate": "05-straightening-digits.html#the-localisation-net-s-learning-rate",
+    "learning rate": (
+        "05-straightening-digits.html#the-localisation-net-s-learning-rate"
+    ),
     "TPS": "06-the-papers-table.html#a-sheet-of-steel",
     "spatial transformer": "glossary.html#term-spatial-transformer",
     "grid_sample": f"{API}.interpolation.grid_sample",
