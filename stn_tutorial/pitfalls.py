@@ -43,8 +43,8 @@ class Finding:
 
     def __str__(self) -> str:
         head = f"{self.verdict:6}{self.test:11}"
-        lines = textwrap.wrap(self.text, 62)
-        lines += textwrap.wrap(self.mend, 62, initial_indent="-> ")
+        lines = textwrap.wrap(self.text, 55)
+        lines += textwrap.wrap(self.mend, 55, initial_indent="-> ")
         return head + ("\n" + " " * len(head)).join(lines)
 
 

@@ -402,7 +402,7 @@ def test_the_report_prints_one_finding_a_line() -> None:
     lines = repr(report).splitlines()
     assert lines[0] == "right numbers    theta and the output are finite"
     assert any(line.startswith("WRONG warp") for line in lines)
-    assert max(map(len, lines)) <= 79
+    assert max(map(len, lines)) <= 72
     with pytest.raises(KeyError, match="no test 'wrap'"):
         report["wrap"]
 
