@@ -85,17 +85,21 @@ class LiveFigures(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         """Add a link to the caption of each such figure."""
-        for page in self.document.findall(addnodes.start_of_file):
-            for figure in page.findall(nodes.figure):
-                kinds = {
-                    box.get("mime_type") for box in figure.findall(nodes.container)
-                }
-                if LIVE & kinds:
-                    place = f"{page['docname']}.html#{figure['ids'][0]}"
-                    url = self.config.html_baseurl + place
-                    link = nodes.reference("", "Try it on the website.", refuri=url)
-                    (caption,) = figure.findall(nodes.caption)
-                    caption += [nodes.Text(" "), link]
+        for figure in self.document.findall(nodes.figure):
+            kinds = {box.get("mime_type") for box in figure.findall(nodes.container)}
+            if LIVE & kinds or "touchable" in figure:
+                page = page_of(figure) or self.config.root_doc
+                url = f"{self.config.html_baseurl}{page}.html#{figure['ids'][0]}"
+                link = nodes.reference("", "Try it on the website.", refuri=url)
+                (caption,) = figure.findall(nodes.caption)
+                caption += [nodes.Text(" "), link]
+
+
+def page_of(node: nodes.Node) -> str | None:
+    """Name the page that a node comes from, if that is not the book's first page."""
+    while node is not None and not isinstance(node, addnodes.start_of_file):
+        node = node.parent
+    return node and str(node["docname"])
 
 
 def components(root: nodes.Node, name: str) -> Iterator[Any]:
@@ -132,10 +136,18 @@ class PlainParts(SphinxPostTransform):
 
 
 def entry(card: nodes.Element) -> list[nodes.Node]:
-    """Set a card as a line: its picture, and beside it the link and the text."""
+    """Set a card as a line: its picture, and beside it the link and the text.
+
+    Of a card without a picture, which is no link as a whole, title and text stay.
+    """
     (title,) = components(card, "card-title")
     (body,) = components(card, "card-body")
     body.remove(title)
+    if next(card.findall(nodes.image), None) is None:
+        return [
+            nodes.paragraph("", "", nodes.strong("", title.astext())),
+            *body.children,
+        ]
     link = next(card.findall(nodes.reference))
     link.children = [nodes.strong("", title.astext())]
     picture = next(card.findall(nodes.image))

@@ -138,6 +138,12 @@ def test_the_front_page_lists_the_chapters(folder: Path, tex: str) -> None:
     assert (folder / "logo.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_the_front_pages_figure_leads_to_the_site(tex: str) -> None:
+    """It is the first figure, and a widget without a notebook."""
+    caption = tex.split(r"\caption{")[1].split(r"\label")[0]
+    assert "index.html\\#fig-index-straighten}{Try it on the website.}" in caption
+
+
 def test_no_markup_is_left(tex: str) -> None:
     book = tex.replace(chapter(tex, "api"), "")  # its signatures look like markup
     prose = re.sub(r"\\begin\{sphinxVerbatim\}.*?\\end\{sphinxVerbatim\}", "", book)

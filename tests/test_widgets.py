@@ -31,6 +31,7 @@ from stn_tutorial.widgets import (
     inside_transformer,
     loss_map,
     pool_it,
+    straighten_it,
 )
 from stn_tutorial.widgets._figure import BUILT, HERE
 
@@ -1373,3 +1374,98 @@ def test_the_ready_digits_are_read_as_far_as_chapter_6_says(drawing_net):
     assert read.keys() == {45, 60, 90}
     assert read[45] == read[60] == [4, 4, 4, 4]
     assert max(read[90]) == 2
+
+
+# Straighten it
+
+
+READING = SOURCE / "straighten" / "reading.js"
+TUMBLE = SOURCE / "straighten" / "tumble.js"
+BARE_CLASSIFIER = f"""
+import {{ readWeights }} from "{NETWORK.as_uri()}";
+import {{ withoutTransformer }} from "{READING.as_uri()}";
+export const answers = (bytes, images) => images.map((data) =>
+  withoutTransformer(readWeights(Uint8Array.from(bytes)),
+    {{ data, channels: 1, height: 42, width: 42 }}));
+"""
+
+
+def without(network, images):
+    """What the classifier gets, and its scores, without the transformer."""
+    theta = straighten_it.MIDDLE
+    seen = F.avg_pool2d(warp(images, theta, size=(56, 56)), 2)
+    with torch.inference_mode():
+        return seen, network.classifier(seen)
+
+
+def test_without_the_transformer_the_classifier_gets_the_middle(drawing_net, generator):
+    images = distort(load_digits().test_images[:10], "RTS", generator)
+    seen, scores = without(drawing_net, images)
+    _, start = networks.drawing_network().straighten(images[:1])
+    assert torch.equal(straighten_it.MIDDLE, start)  # of the transformer's training
+    call = [on_record(), images.flatten(1).tolist()]
+    (answers,) = run(BARE_CLASSIFIER, "answers", [call])
+    read = torch.tensor([answer["straight"]["data"] for answer in answers])
+    assert (read - seen.flatten(1)).abs().max() < 1e-5
+    read = torch.tensor([answer["scores"] for answer in answers])
+    assert (read - scores).abs().max() < 1e-3
+    figure = widgets.StraightenIt("x", transformer=False)
+    theta, straight, shares = figure.read()
+    assert torch.equal(theta, straighten_it.MIDDLE)
+    wanted, scores = without(drawing_net, figure.image()[None])
+    assert torch.equal(straight, wanted)
+    assert torch.allclose(shares, scores[0].softmax(0))
+
+
+def way(seconds):
+    return run(TUMBLE, "poseAt", [[each] for each in seconds])
+
+
+def test_the_digit_begins_to_tumble_where_it_stands():
+    figure = widgets.StraightenIt("x")
+    (start,) = way([0])
+    for name, value in start.items():
+        assert getattr(figure, name) == pytest.approx(value, abs=0.05)
+
+
+def test_all_along_its_way_the_transformer_reads_each_digit(drawing_net):
+    """Within the ranges of its training. Without it, many poses are too much."""
+    poses = way(range(240))
+    ranges = {"angle": (-45, 45), "scale": (0.7, 1.2), "x": (-7, 7), "y": (-7, 7)}
+    for name, (low, high) in ranges.items():
+        assert all(low <= pose[name] <= high for pose in poses)
+    figure = widgets.StraightenIt("x")
+    for i, label in enumerate(figure.labels):
+        drawing = figure.ready[784 * i : 784 * (i + 1)]
+        images = []
+        for pose in poses:
+            twin = widgets.DrawAndStraighten("x", drawing=drawing, **pose)
+            images.append(twin.image())
+        images = torch.stack(images)
+        with torch.inference_mode():
+            assert (drawing_net(images).argmax(1) == label).all()
+        _, scores = without(drawing_net, images)
+        assert (scores.argmax(1) == label).float().mean() < 0.8
+
+
+def test_the_front_page_says_how_many_are_read(drawing_net):
+    """The means of five draws from the set RTS."""
+    text = " ".join((CHAPTERS / "index.md").read_text("utf-8").split())
+    said = r"the book's (\d+) test digits.*? reads (\d+)%\. .*?, and (\d+)% are left"
+    count, with_it, bare = map(int, re.search(said, text).groups())
+    digits = load_digits()
+    assert count == len(digits.test_labels)
+    right = {True: [], False: []}
+    for seed in range(5):
+        draw = torch.Generator().manual_seed(seed)
+        images = distort(digits.test_images, "RTS", draw)
+        with torch.inference_mode():
+            answers = {
+                True: drawing_net(images),
+                False: without(drawing_net, images)[1],
+            }
+        for kind, scores in answers.items():
+            hits = scores.argmax(1) == digits.test_labels
+            right[kind].append(100 * hits.float().mean().item())
+    assert np.mean(right[True]) == pytest.approx(with_it, abs=1)
+    assert np.mean(right[False]) == pytest.approx(bare, abs=1)

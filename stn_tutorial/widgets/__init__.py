@@ -12,6 +12,7 @@ FIGURES = {
     "LossMap": "loss_map",
     "PoolIt": "pool_it",
     "SampleLens": "sample_lens",
+    "StraightenIt": "straighten_it",
     "TurnIt": "turn_it",
     "WatchItLearn": "watch_it_learn",
 }

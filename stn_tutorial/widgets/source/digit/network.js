@@ -101,7 +101,7 @@ function activate(image, scaleAndShift) {
  * @param {(a: number, b: number, c: number, d: number) => number} join
  * @returns {Image}
  */
-function halve({ data, channels, height, width }, join) {
+export function halve({ data, channels, height, width }, join) {
   const [rows, columns] = [height >> 1, width >> 1];
   const output = new Float32Array(channels * rows * columns);
   let at = 0;
@@ -123,7 +123,7 @@ function halve({ data, channels, height, width }, join) {
  * @param {number} c
  * @param {number} d
  */
-const mean = (a, b, c, d) => (a + b + c + d) / 4;
+export const mean = (a, b, c, d) => (a + b + c + d) / 4;
 
 /**
  * A fully connected layer.
@@ -201,7 +201,7 @@ const CONVOLUTIONS = [
  * @param {Weights} weights
  * @param {Image} image
  */
-function classify(weights, image) {
+export function classify(weights, image) {
   let features = image;
   for (const [layer, pool] of CONVOLUTIONS) {
     const norm = (/** @type {string} */ what, /** @type {number} */ c) =>
