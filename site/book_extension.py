@@ -90,6 +90,23 @@ def drop_thebe(app: Any, page: str, template: str, context: dict, doctree: Any) 
     ]
 
 
+def drop_mathjax(
+    app: Any, page: str, template: str, context: dict, doctree: Any
+) -> None:
+    """Leave MathJax out where no formula is: the front page is there half as soon.
+
+    Sphinx counts the formulas of the chapters that a page leads to, for their titles'
+    sake. None of ours has one in its title.
+    """
+    if not app.env.domaindata["math"]["has_equations"].get(page):
+        context["script_files"] = [
+            script
+            for script in context["script_files"]
+            if "MathJax" not in str(script.attributes.get("body"))
+            and "mathjax" not in str(script.filename)
+        ]
+
+
 # A long signature: Sphinx lists its parameters as definitions without terms.
 PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
 
@@ -164,5 +181,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("html-page-context", name_issue_form, priority=900)
     app.connect("html-page-context", mend_markup)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", drop_mathjax, priority=900)
     app.connect("build-finished", write_front_door, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -112,8 +112,10 @@ def engine(request: pytest.FixtureRequest, start: Start) -> Engine:
 def open_page(engine: Any, base: str, page: str) -> None:
     """Open a page and wait until it is whole."""
     engine.open(base + page)
-    name = page.partition("#")[0]
-    engine.run(WHOLE, [label for label, place in FIGURES.items() if place == name])
+    name = page.partition(".html")[0]
+    engine.run(
+        WHOLE, [label for label, place in FIGURES.items() if place.startswith(name)]
+    )
 
 
 @pytest.mark.parametrize("page", READ)

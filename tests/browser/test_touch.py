@@ -44,10 +44,11 @@ def saved(path) -> list[str]:
     return [m["state"]["label"] for m in models if m["state"].get("label")]
 
 
-# Which page shows which figure.
+# Which page shows which figure. The front page's would move by itself.
 FIGURES = {
     label: f"chapters/{path.stem}.html" for path in chapters() for label in saved(path)
 }
+FIGURES["fig-index-straighten"] = "chapters/index.html?tumbling=no#fig-index-straighten"
 BY_KEYBOARD = "button, input, select, [tabindex='0']"
 
 
