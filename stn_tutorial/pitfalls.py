@@ -49,7 +49,10 @@ class Finding:
 
 
 class Report:
-    """What :func:`examine` found: printed, one finding a line; true if none is wrong.
+    """What :func:`examine` found: printed, one finding a line.
+
+    It is true if nothing is wrong and the warp was recognised: what could not be tested
+    is not right.
 
     Args:
         findings: in the order of the tests.
@@ -64,7 +67,8 @@ class Report:
         return [each.test for each in self.findings if each.verdict == WRONG]
 
     def __bool__(self) -> bool:
-        return not self.wrong
+        known = [e.verdict for e in self.findings if e.test == "warp"]
+        return not self.wrong and known == [RIGHT]
 
     def __getitem__(self, test: str) -> Finding:
         for each in self.findings:
@@ -77,7 +81,7 @@ class Report:
 
 
 def examine(
-    transformer: Callable[..., Any],
+    transformer: nn.Module | Callable[..., Any],
     images: Tensor,
     network: nn.Module | None = None,
     trained: bool = False,
@@ -87,16 +91,19 @@ def examine(
     It finds where theta passes, puts thetas of its own there, and compares what comes
     out with the book's warp and with those of the usual mistakes. So it need not know
     how the module is written: a part must give six numbers an image, or the module must
-    call ``F.affine_grid``. All is done to a copy, in evaluation mode.
+    call ``F.affine_grid``. What it does not recognise, it notes and does not judge. All
+    is done to a copy, in evaluation mode.
 
     ============== =================================================================
     test           question
     ============== =================================================================
-    ``numbers``    Are theta and the output free of NaN and infinity?
+    ``numbers``    Are theta and the output free of NaN and infinity, and no lottery?
+    ``alone``      Does each image get the transform that it asks for?
     ``start``      Is theta the identity before training?
     ``warp``       Does it read where theta says: x and y, direction, align_corners?
     ``background`` Does what stands outside look like the images' background?
     ``gradient``   Is the gradient that reaches theta that of the warp?
+    ``through``    Does a gradient reach the images, and the layers before?
     ``reach``      Does the gradient get to every layer of the localisation net?
     ``digits``     Are places computed in float32 at least?
     ``outside``    How many points of the grid lie outside the image?
@@ -119,29 +126,63 @@ def examine(
         the findings, to be printed.
 
     Raises:
-        TypeError: the images are not a tensor, or the transformer gives none.
-        ValueError: the images have another shape, or are not floating point.
+        TypeError: the transformer is neither a module nor a method of one, the network
+            is no module, the images are no tensor, or no tensor comes out.
+        ValueError: the images have another shape, are not floating point, show nothing
+            or hold NaN, or the network does not hold the transformer.
 
     Used in chapter 10.
     """
+    _check(transformer, images, network)
+    devices = [images.device] if images.is_cuda else []
+    with (
+        torch.random.fork_rng(devices),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        return _examine(Patient(transformer, images, network), trained)
+
+
+def _check(transformer: object, images: Tensor, network: object) -> None:
+    owner = getattr(transformer, "__self__", transformer)
+    if not isinstance(owner, nn.Module):
+        raise TypeError(
+            "expected transformer to be a module, or a method of one such as net.stn, "
+            f"but got {transformer!r}"
+        )
+    if not isinstance(network, nn.Module | None):
+        raise TypeError(f"expected network to be a module, but got {network!r}")
     _check_images(images)
     _check_floating(images)
-    patient = Patient(transformer, images, network)
+    if len(images) == 0 or not images.isfinite().all() or images.min() == images.max():
+        what = "none"
+        if len(images):
+            what = "even ones" if images.isfinite().all() else "NaN or infinity in them"
+        raise ValueError(f"expected images that show something, but got {what}")
+    if isinstance(network, nn.Module) and owner not in set(network.modules()):
+        raise ValueError("expected network to hold the transformer, but it does not")
+
+
+def _examine(patient: "Patient", trained: bool) -> Report:
     found = about_numbers(patient)
     if found.verdict == WRONG:
         return Report([found])  # a sampler's backward pass may crash on NaN
-    tests = (
+    tests: list[Callable[[Patient], Finding | None]] = [
         about_warp,
+        about_alone,
         about_background,
         about_gradient,
+        about_through,
         about_reach,
         about_digits,
         about_outside,
         about_step,
         about_shape,
         about_use,
-    )
-    findings = [found] + ([] if trained else [about_start(patient)])
+    ]
+    if not trained:
+        tests.insert(0, about_start)
+    findings = [found]
     findings += [finding for test in tests if (finding := test(patient)) is not None]
     return Report(findings)
 
@@ -188,6 +229,9 @@ MISTAKES: dict[str, tuple[Way, str]] = {
         "with align_corners=True the pixels lie at (x + 1) * (size - 1) / 2",
     ),
 }
+#: No mistake: the six numbers are what theta differs from the identity by.
+ADDED = "the six numbers are added to the identity"
+MISTAKES[ADDED] = ((lambda theta: theta + identity().to(theta), same), "")
 MIXED = "the grid is made with align_corners={} and read with align_corners={}"
 
 
@@ -211,7 +255,8 @@ class Reading(NamedTuple):
         (of_theta, of_grid), _ = MISTAKES[self.mistake]
         shape = (len(images), 1, *size)
         grid = of_grid(affine_grid(of_theta(theta), shape, self.made))
-        return F.grid_sample(images, grid, self.mode, self.padding_mode, self.read)
+        padding = self.padding_mode if self.padding_mode in PADDINGS else "zeros"
+        return F.grid_sample(images, grid, self.mode, padding, self.read)
 
 
 def readings() -> Iterator[Reading]:
@@ -256,15 +301,23 @@ class Patient:
         self.reading: Reading | None = None
         self.off = float("nan")  # how far the best reading is off, in pixels
         self.moved: Tensor | None = None  # theta after a small step
+        self.adds = False  # whether the six numbers are added to the identity
         self._find_place()
+        if self.reading is not None and self.reading.mistake == ADDED:
+            self.adds, self.reading = True, self.reading._replace(mistake="")
         self.output, self.theta = self.run(self.input)
+        if self.theta is not None and self.adds:
+            self.theta = self.theta + identity().to(self.theta)
 
     def _input(self) -> Tensor:
         """What the transformer gets, which are feature maps inside a network."""
         seen: list[Tensor] = []
         if self.network is None or not isinstance(self.call, nn.Module):
             return self.images
-        hook = self.call.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        hook = self.call.register_forward_pre_hook(
+            lambda _, args, kwargs: seen.append([*args, *kwargs.values()][0]),
+            with_kwargs=True,
+        )
         with torch.no_grad():
             self.network(self.images)
         hook.remove()
@@ -281,7 +334,8 @@ class Patient:
             seen.append(theta)
             if put is None:
                 return theta
-            return put.to(theta).expand(len(theta), -1, -1).reshape(theta.shape)
+            sent = put - identity().to(put) if self.adds else put
+            return sent.to(theta).expand(len(theta), -1, -1).reshape(theta.shape)
 
         if isinstance(place, nn.Module):
             hook = place.register_forward_hook(lambda _, args, theta: exchange(theta))
@@ -330,10 +384,11 @@ class Patient:
     @torch.no_grad()
     def _find_place(self) -> None:
         """Try the places until the warp behind one is understood."""
-        noise = torch.rand(3, *self.input.shape[1:], generator=generator())
+        n = len(self.input)
+        noise = torch.rand(n, *self.input.shape[1:], generator=generator())
         self.noise = noise.to(self.input)
         thetas = torch.cat([identity(), TILTED, rotation(20) * 1.6])
-        self.put = thetas.to(self.input.device)
+        self.put = thetas.repeat(n // 3 + 1, 1, 1)[-n:].to(self.input.device)
         best = float("inf")
         for place in self.places():
             self.place, before = place, self.place
@@ -379,6 +434,7 @@ def understand(
     if output.dim() != 4 or output.shape[:2] != images.shape[:2]:
         return Reading(), float("inf"), float("nan")
     best = Reading(), float("inf")
+    white = torch.ones_like(images[:, :1])
     for reading in readings():
         wanted = reading.warp(images, theta, output.shape[2:])
         apart = (wanted - output).abs()
@@ -386,6 +442,20 @@ def understand(
             return reading, 0.0, 0.0
         if apart.mean() < best[1]:
             best = reading, apart.mean().item()
+    for reading in readings():  # inside the image, in another scale of values
+        if reading.padding_mode != "zeros" or reading.mode != "bilinear":
+            continue
+        wanted = reading.warp(images, theta, output.shape[2:])
+        inside = (reading.warp(white, theta, output.shape[2:]) > 0.999).expand_as(
+            wanted
+        )
+        x, y = wanted[inside], output[inside]
+        if len(x) < 20:
+            continue
+        gain = ((x - x.mean()) * (y - y.mean())).mean() / x.var(correction=0)
+        apart = (y - y.mean() - gain * (x - x.mean())).abs()
+        if gain.abs() > 1e-3 and (apart < 5e-4 * gain.abs()).float().mean() > 0.99:
+            return reading._replace(padding_mode="its own"), 0.0, 0.0
     reading, miss = best
     moved = theta.clone()
     moved[:, :, 2] += 0.1 / max(images.shape[2:])  # a twentieth of a pixel
@@ -415,10 +485,20 @@ def about_numbers(patient: Patient) -> Finding:
                 "at the first loss that is not finite: on some devices the backward "
                 "pass of F.grid_sample crashes the whole process on a grid of NaN",
             )
+    with torch.no_grad():
+        again, _ = patient.run(patient.input)
+    if not torch.equal(again, patient.output):
+        return Finding(
+            "numbers",
+            WRONG,
+            "the same images give another output each time, in evaluation mode too, so "
+            "nothing else was tested",
+            "look for F.dropout without training=self.training, and for noise on theta",
+        )
     return Finding("numbers", RIGHT, "theta and the output are finite")
 
 
-def about_start(patient: Patient) -> Finding:
+def about_start(patient: Patient) -> Finding | None:
     """The identity, for every image."""
     if patient.theta is None:
         return Finding(
@@ -428,6 +508,8 @@ def about_start(patient: Patient) -> Finding:
             "not called, so only the output could be tested",
             "let a submodule named localisation give theta of shape (N, 2, 3)",
         )
+    if patient.reading is None or patient.off > 0.3:
+        return None  # its six numbers may be none of theta's
     theta = patient.theta.float()
     mend = (
         "start the last layer with zero weights and the bias (1, 0, 0, 0, 1, 0); if "
@@ -459,9 +541,10 @@ def about_warp(patient: Patient) -> Finding | None:
     if off > 0.3:
         return Finding(
             "warp",
-            WRONG,
-            f"what comes out is no affine warp by theta. The nearest ({sampler}) reads "
-            f"about {off:.1f} pixels away",
+            NOTE,
+            f"what comes out is no warp that this test knows. The nearest ({sampler}) "
+            f"reads about {off:.1f} pixels away. A blur, an average or another kind of "
+            "grid may be meant; a mistake of another kind may not",
             "put simple thetas in by hand, identity, translation, rotation, and "
             "compare with stn_tutorial.interpolation.warp",
         )
@@ -490,31 +573,89 @@ def about_digits(patient: Patient) -> Finding | None:
     theta, moved = patient.theta.detach(), patient.moved
     if moved is None or torch.equal(moved, theta):
         moved = torch.full_like(theta, 1 / 3)  # which half precision cannot write
-    off = patient.off if 0 < patient.off < 0.3 else 0.0
+    off, half = (patient.off if 0 < patient.off < 0.3 else 0.0), False
     for dtype in (torch.float16, torch.bfloat16):
         if torch.equal(moved, moved.to(dtype).to(moved)):
             side = max(patient.input.shape[2:])
-            off = max(off, torch.finfo(dtype).eps / 4 * side / 2)
+            off, half = max(off, torch.finfo(dtype).eps / 4 * side / 2), True
     if off == 0:
         return Finding("digits", RIGHT, "places are computed with enough digits")
+    if not half and not stepwise(patient):
+        return Finding(
+            "digits",
+            NOTE,
+            f"it reads about {off:.2f} pixels away from where theta says; a blur or an "
+            "average over output pixels may be meant",
+        )
     return Finding(
         "digits",
-        WRONG,
+        WRONG if off > (0.02 if half else 0.005) else NOTE,
         f"places are coarse: off by about {off:.1g} pixels. Is theta or the grid in "
         "half precision, or inside autocast?",
         "compute theta's last layer, grid and places in float32, without autocast",
     )
 
 
+def stepwise(patient: Patient) -> bool:
+    """Whether a tiny move of theta, which float32 sees, changes nothing."""
+    assert patient.theta is not None
+    put = identity().to(patient.noise.device) + 0.2
+    near = put + 2e-4
+    with torch.no_grad():
+        first, second = (patient.run(patient.noise, t)[0] for t in (put, near))
+    return (first == second).float().mean().item() > 0.5
+
+
+def about_alone(patient: Patient) -> Finding | None:
+    """Whether an image gets the same output alone as among others."""
+    if len(patient.input) < 2:
+        return None
+    with torch.no_grad():
+        try:
+            last, _ = patient.run(patient.input[-1:])
+        except (RuntimeError, ValueError):  # it takes no other number of images
+            return None
+    apart = (last[0] - patient.output[-1]).abs().max()
+    if apart <= 1e-3 * patient.output.abs().max():
+        return Finding("alone", RIGHT, "an image gets the same alone as among others")
+    return Finding(
+        "alone",
+        WRONG,
+        "an image gets another output among others than alone",
+        "each theta has to come from its own image: look for a mean over the batch, "
+        "and for images that change places",
+    )
+
+
+def about_through(patient: Patient) -> Finding | None:
+    """Whether a gradient reaches the images."""
+    images = patient.input.clone().requires_grad_()
+    with patient.holding(patient.place, patient.put[:1]) as seen:
+        output = patient.call(images)
+    output = output[0] if isinstance(output, (tuple, list)) else output
+    if not seen:
+        return None
+    (found,) = slopes(output.float(), [images])
+    if found.any():
+        return Finding("through", RIGHT, "a gradient reaches the images")
+    return Finding(
+        "through",
+        WRONG,
+        "no gradient reaches the images, so layers before the transformer cannot learn",
+        "the sampler has to read the images themselves, without detach",
+    )
+
+
 def about_background(patient: Patient) -> Finding | None:
     """What stands outside, against the border of the images."""
-    images = patient.input.float()
-    away = identity().to(images)
+    away = identity().to(patient.input.device)
     away[:, :, 2] = 20.0
-    if patient.theta is None:
+    if patient.theta is None or patient.off > 0:
         return None
     with torch.no_grad():
         outside = patient.run(patient.input, away)[0].float()
+        # The border as it comes out, from just inside, whatever is done to its values
+        images = patient.run(patient.input, scaling(0.9).to(away))[0].float()
     rim = [images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]]
     border = torch.cat(rim, dim=2).transpose(0, 1).flatten(1)  # (C, points)
     colour = border.median(dim=1).values
@@ -539,13 +680,15 @@ def about_gradient(patient: Patient) -> Finding | None:
     """The gradient of theta against that of the warp that was understood."""
     if patient.theta is None or patient.reading is None or patient.off > 0:
         return None
+    if patient.reading.padding_mode not in PADDINGS:
+        return None  # in another scale of values, which the slopes share
     images = blur(patient.noise.float(), 1.5)
     for name, start in (("a tilted grid", TILTED), ("the identity", identity())):
-        put = start.repeat(3, 1, 1).to(images).requires_grad_()
+        put = start.repeat(len(images), 1, 1).to(images).requires_grad_()
         output, _ = patient.run(images.to(patient.noise), put)
         (found,) = slopes(output.float(), [put])
         (wanted,) = slopes(patient.reading.warp(images, put, output.shape[2:]), [put])
-        alike = F.cosine_similarity(found.flatten(), wanted.flatten(), dim=0)
+        alike = F.cosine_similarity(found.flatten(1).T, wanted.flatten(1).T).min()
         if found.abs().max() < 1e-3 * wanted.abs().max() or not found.any():
             text = f"no gradient reaches theta at {name}"
             mend = (

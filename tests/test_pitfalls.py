@@ -154,6 +154,26 @@ def with_bfloat16() -> nn.Module:
     return Half()
 
 
+class Around(nn.Module):
+    """A transformer with something before and behind it, as the book advises."""
+
+    def __init__(
+        self, before: Callable, behind: Callable, size: int | None = None
+    ) -> None:
+        super().__init__()
+        self.inner, self.before, self.behind = Own(size=size), before, behind
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.behind(self.inner(self.before(images)))
+
+
+def of_batch(of_theta: Callable) -> nn.Module:
+    """A module with trained weights, whose thetas are mixed."""
+    module = Own(of_theta=of_theta)
+    nn.init.normal_(module.find.last.weight, std=0.05)
+    return module
+
+
 TALL = DIGITS[:, :, :, 4:24]
 
 
@@ -245,8 +265,8 @@ BUGS = {
     "something else": (
         lambda: Own(of_grid=lambda grid: grid + 0.2 * grid.flip(3) ** 2),
         DIGITS,
-        {"warp"},
-        "no affine warp by theta",
+        set(),
+        "no warp that this test knows",
     ),
     "a clamped grid": (
         lambda: Own(of_grid=lambda grid: grid.clamp(-1, 1)),
@@ -306,6 +326,30 @@ BUGS = {
         DIGITS,
         {"gradient", "reach"},
         "no gradient gets to the localisation net",
+    ),
+    "one theta for the whole batch": (
+        lambda: of_batch(lambda t: t.mean(0, keepdim=True).expand_as(t)),
+        DIGITS,
+        {"alone"},
+        "among others",
+    ),
+    "images that change places": (
+        lambda: of_batch(lambda t: t.roll(1, 0)),
+        DIGITS,
+        {"alone"},
+        "among others",
+    ),
+    "a sampler that reads detached images": (
+        lambda: Around(Tensor.detach, lambda y: y),
+        DIGITS,
+        {"through"},
+        "no gradient reaches the images",
+    ),
+    "dropout in evaluation mode": (
+        lambda: Around(lambda x: x, F.dropout),
+        DIGITS,
+        {"numbers"},
+        "another output each time",
     ),
     "NaN": (
         lambda: SpatialTransformer(Fixed(identity() / 0), padding_mode="border"),
@@ -372,15 +416,68 @@ def test_a_warp_that_is_not_affine_is_not_judged() -> None:
     start = torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]])
     net = localiser(start=start)
     report = examine(SpatialTransformer(net, grid_generator=projective_grid), DIGITS)
-    assert report
+    assert report.wrong == []
+    assert not report  # what was not tested is not right
     assert report["start"].verdict == NOTE
+
+
+def test_values_may_be_changed_around_the_warp() -> None:
+    low = NORMALISED.min()
+    for module, images in (
+        (Around(lambda x: x - low, lambda y: y + low), NORMALISED),
+        (Around(lambda x: x, lambda y: (y - 0.1) / 0.3), DIGITS),
+    ):
+        report = examine(module, images)
+        assert report
+        assert report["background"].verdict == RIGHT
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Around(lambda x: x, lambda y: F.avg_pool2d(y, 2), size=56),
+        Around(lambda x: F.avg_pool2d(x, 3, 1, 1), lambda y: y),
+    ],
+    ids=["averaged", "blurred"],
+)
+def test_a_blur_is_not_judged(module: nn.Module) -> None:
+    report = examine(module, DIGITS)
+    assert report.wrong == []
+
+
+class Residual(nn.Module):
+    """Six numbers that are added to the identity, before a grid of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.localisation = nn.Sequential(nn.Flatten(), nn.Linear(784, 6))
+        for weights in self.localisation.parameters():
+            nn.init.zeros_(weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        theta = identity() + self.localisation(images).view(-1, 2, 3)
+        return F.grid_sample(
+            images, affine_grid(theta, images.shape), align_corners=False
+        )
+
+
+def test_numbers_may_be_added_to_the_identity() -> None:
+    report = examine(Residual(), DIGITS)
+    assert report
+    assert report["start"].verdict == report["gradient"].verdict == RIGHT
+
+
+def test_half_precision_of_a_small_image_is_noted_at_most() -> None:
+    report = examine(SpatialTransformer(localiser()).half(), DIGITS.half())
+    assert report.wrong == []
 
 
 def test_nothing_is_changed() -> None:
     module, images = SpatialTransformer(localiser()).train(), DIGITS.clone()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     state = torch.get_rng_state()
-    examine(module, images)
+    with torch.no_grad():
+        assert examine(module, images)
     assert module.training
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(images, DIGITS)
@@ -413,5 +510,25 @@ def test_images_are_checked() -> None:
         examine(module, DIGITS[0])
     with pytest.raises(ValueError, match="floating point"):
         examine(module, (255 * DIGITS).byte())
-    with pytest.raises(TypeError, match="tensor"):
-        examine(lambda images: None, DIGITS)
+    for images, found in (
+        (DIGITS[:0], "none"),
+        (0 * DIGITS, "even ones"),
+        (DIGITS / 0, "NaN"),
+    ):
+        with pytest.raises(ValueError, match=f"show something, but got {found}"):
+            examine(module, images)
+
+
+@pytest.mark.parametrize(
+    "given", [None, SpatialTransformer, lambda images: images], ids=str
+)
+def test_what_is_no_module_is_named(given: object) -> None:
+    with pytest.raises(TypeError, match="expected transformer to be a module"):
+        examine(given, DIGITS)
+    module = SpatialTransformer(localiser())
+    with pytest.raises(TypeError, match="expected network to be a module"):
+        examine(module, DIGITS, network=lambda images: images)
+    with pytest.raises(ValueError, match="network to hold the transformer"):
+        examine(module, DIGITS, network=nn.Flatten())
+    with pytest.raises(TypeError, match="tensor to come out"):
+        examine(Around(lambda x: x, lambda y: {"output": y}), DIGITS)
