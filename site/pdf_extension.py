@@ -85,21 +85,19 @@ class LiveFigures(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         """Add a link to the caption of each such figure."""
+        pages = {  # by the figures; those of the first page stand in none
+            id(figure): page["docname"]
+            for page in self.document.findall(addnodes.start_of_file)
+            for figure in page.findall(nodes.figure)
+        }
         for figure in self.document.findall(nodes.figure):
             kinds = {box.get("mime_type") for box in figure.findall(nodes.container)}
             if LIVE & kinds or "touchable" in figure:
-                page = page_of(figure) or self.config.root_doc
+                page = pages.get(id(figure), self.config.root_doc)
                 url = f"{self.config.html_baseurl}{page}.html#{figure['ids'][0]}"
                 link = nodes.reference("", "Try it on the website.", refuri=url)
                 (caption,) = figure.findall(nodes.caption)
                 caption += [nodes.Text(" "), link]
-
-
-def page_of(node: nodes.Node) -> str | None:
-    """Name the page that a node comes from, if that is not the book's first page."""
-    while node is not None and not isinstance(node, addnodes.start_of_file):
-        node = node.parent
-    return node and str(node["docname"])
 
 
 def components(root: nodes.Node, name: str) -> Iterator[Any]:

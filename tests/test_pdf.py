@@ -67,7 +67,9 @@ def test_every_figure_has_picture_and_caption(
     figures = re.findall(r"\\begin\{figure\}.*?\\end\{figure\}", text, re.S)
     label = r"\\label\{\\detokenize\{chapters/[\w-]+:(.+?)\}"
     labels = [re.search(label, figure)[1] for figure in figures]
-    assert labels == list(figure_cells(name))
+    source = "\n".join(cell.source for cell in CHAPTERS[name].cells)
+    drawn = re.findall(r"^:name: (fig-\S+)", source, re.M)  # not by a cell
+    assert sorted(labels) == sorted([*drawn, *figure_cells(name)])
     for figure in figures:
         (picture,) = re.findall(r"\\sphinxincludegraphics\{\{(.+?)\}(.+?)\}", figure)
         assert (folder / "".join(picture)).stat().st_size > 1000
@@ -96,15 +98,15 @@ def test_every_cell_is_there(name: str, tex: str) -> None:
     assert [f"Show the {label.lower()}" for label in labels] == [*filter(None, prompts)]
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if name[:2].isdigit()])
 def test_every_question_and_exercise_is_there(name: str, tex: str) -> None:
     text = chapter(tex, name)
     source = "\n".join(cell.source for cell in CHAPTERS[name].cells)
     choices = re.findall(r"^:::\{dropdown\}", source, re.M)
     assert len(choices) >= 6
     assert text.count(r"\sphinxlineitem{") == len(choices)
-    exercises = re.findall(r"^:::\{admonition\} (Exercise \d\.\d)", source, re.M)
-    assert re.findall(r"\{(Exercise \d\.\d)", text) == exercises
+    exercises = re.findall(r"^:::\{admonition\} (Exercise \d+\.\d)", source, re.M)
+    assert re.findall(r"\{(Exercise \d+\.\d)", text) == exercises
     assert text.count(r"\booklabel{Solution}") >= len(exercises)
 
 
