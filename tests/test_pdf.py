@@ -71,7 +71,8 @@ def test_every_figure_has_picture_and_caption(
     drawn = re.findall(r"^:name: (fig-\S+)", source, re.M)  # not by a cell
     assert sorted(labels) == sorted([*drawn, *figure_cells(name)])
     for figure in figures:
-        (picture,) = re.findall(r"\\sphinxincludegraphics\{\{(.+?)\}(.+?)\}", figure)
+        image = r"\\sphinxincludegraphics(?:\[.*?\])?\{\{(.+?)\}(.+?)\}"
+        (picture,) = re.findall(image, figure)
         assert (folder / "".join(picture)).stat().st_size > 1000
         assert len(re.search(r"\\caption\{(.*)\}\\label", figure, re.S)[1]) > 20
 
