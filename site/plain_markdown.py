@@ -138,7 +138,11 @@ class Markdown:
         depth, place = 0, node.parent
         while isinstance(place, nodes.section):
             depth, place = depth + 1, place.parent
-        return f"{'#' * depth} {self.line(node)}"
+        # Beside the title's own, a section has the names that links give it.
+        names = node.parent["ids"][1:] if isinstance(node.parent, nodes.section) else []
+        anchors = "".join(f'<a id="{name}"></a>' for name in names)
+        heading = f"{'#' * depth} {self.line(node)}"
+        return f"{anchors}\n\n{heading}" if anchors else heading
 
     def write_math_block(self, node: nodes.math_block) -> str:
         """Write a formula, with its number in the book."""
