@@ -208,11 +208,9 @@ def show_warp(source: Tensor, theta: Tensor, target: Tensor | None = None) -> Fi
     draw_grid(ax, grid[0], (height, width))
     ax.set(xlim=(-0.3 * width, 1.3 * width), ylim=(1.3 * height, -0.3 * height))
     output = grid_sample(source[None], grid, align_corners=False)
-    outputs = (
-        {"output": output[0]}
-        if target is None
-        else {"output": output[0], "target": target}
-    )
+    outputs = {"output": output[0]}
+    if target is not None:
+        outputs["target"] = target
     for k, (title, image) in enumerate(outputs.items()):
         edge = OUTPUT if title == "output" else None
         show_image(panel(1.65 + 1.1 * k, 0.54 * tall, 1, tall), image, title, edge)

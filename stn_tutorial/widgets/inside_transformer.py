@@ -68,7 +68,24 @@ def to_traits(pictures: dict[str, Tensor]) -> tuple[list, bytes]:
     return shapes, levels.round().byte().numpy().tobytes()
 
 
-class InsideTransformer(TouchableFigure):
+class PicturedFigure(TouchableFigure):
+    """What both figures of chapter 4 share: a choice of pictures to transform."""
+
+    picture = traitlets.Enum(["digit", "cat", "stripes"], "digit").tag(sync=True)
+    shapes: traitlets.List = traitlets.List().tag(sync=True)  # name, C, H, W
+    pixels = traitlets.Bytes().tag(sync=True)
+
+    def __init__(self, label: str = "", **traits: object) -> None:
+        super().__init__(label, **traits)
+        self._pictures = load_pictures()
+        self.shapes, self.pixels = to_traits(self._pictures)
+
+    def image(self) -> Tensor:
+        """The picture that is shown, shape (1, 1, H, W), from 0 to 1."""
+        return self._pictures[self.picture]
+
+
+class InsideTransformer(PicturedFigure):
     """Move a transformer's grid until output and target agree, by hand or by descent.
 
     The loss is the mean squared difference between output and target. Descent changes
@@ -90,20 +107,12 @@ class InsideTransformer(TouchableFigure):
     """
 
     _esm = javascript("inside_transformer")
-    picture = traitlets.Enum(["digit", "cat", "stripes"], "digit").tag(sync=True)
     theta = traitlets.List(traitlets.Float(), [1.0, 0, 0, 0, 1.0, 0]).tag(sync=True)
     known = traitlets.List(
         traitlets.Float(), four_numbers(torch.tensor([KNOWN])).flatten().tolist()
     ).tag(sync=True)
     size = traitlets.Int(28, min=4, max=64).tag(sync=True)
     follow = traitlets.List(traitlets.Float(), [-0.1, -0.55]).tag(sync=True)
-    shapes: traitlets.List = traitlets.List().tag(sync=True)  # name, C, H, W
-    pixels = traitlets.Bytes().tag(sync=True)
-
-    def __init__(self, label: str = "", **traits: object) -> None:
-        super().__init__(label, **traits)
-        self._pictures = load_pictures()
-        self.shapes, self.pixels = to_traits(self._pictures)
 
     @traitlets.validate("theta", "known")
     def _six_in_range(self, proposal: dict) -> list[float]:
@@ -123,10 +132,6 @@ class InsideTransformer(TouchableFigure):
                 f"expected follow to be x and y from -1 to 1, but got {point}"
             )
         return point
-
-    def image(self) -> Tensor:
-        """The input that is shown, shape (1, 1, H, W), from 0 to 1."""
-        return self._pictures[self.picture]
 
     def output(self) -> Tensor:
         """What theta makes of the input, shape (1, 1, size, size)."""

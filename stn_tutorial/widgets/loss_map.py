@@ -8,13 +8,12 @@ from torch import Tensor
 
 from stn_tutorial import figures
 from stn_tutorial.interpolation import warp
-from stn_tutorial.widgets._figure import TouchableFigure, javascript
+from stn_tutorial.widgets._figure import javascript
 from stn_tutorial.widgets.inside_transformer import (
     KNOWN,
+    PicturedFigure,
     draw_board,
     four_numbers,
-    load_pictures,
-    to_traits,
 )
 
 RANGES = {  # in the order of the alphabet, since a saved notebook sorts its keys
@@ -26,7 +25,7 @@ RANGES = {  # in the order of the alphabet, since a saved notebook sorts its key
 SIDE = 28  # of the target, in pixels
 
 
-class LossMap(TouchableFigure):
+class LossMap(PicturedFigure):
     """The loss over two of four parameters of theta, and gradient descent on it.
 
     The four parameters make the target, at 28 x 28 pixels. Descent changes two of them
@@ -51,7 +50,6 @@ class LossMap(TouchableFigure):
     """
 
     _esm = javascript("loss_map")
-    picture = traitlets.Enum(["digit", "cat", "stripes"], "digit").tag(sync=True)
     parameters = traitlets.List(traitlets.Float(), KNOWN).tag(sync=True)
     pair = traitlets.Enum(
         ["tx and ty", "angle and scale", "tx and angle"], "tx and ty"
@@ -60,13 +58,6 @@ class LossMap(TouchableFigure):
     rate = traitlets.Float(0.3).tag(sync=True)
     steps = traitlets.Int(0, min=0, max=100).tag(sync=True)
     ranges = traitlets.Dict(RANGES).tag(sync=True)
-    shapes: traitlets.List = traitlets.List().tag(sync=True)  # name, C, H, W
-    pixels = traitlets.Bytes().tag(sync=True)
-
-    def __init__(self, label: str = "", **traits: object) -> None:
-        super().__init__(label, **traits)
-        self._pictures = load_pictures()
-        self.shapes, self.pixels = to_traits(self._pictures)
 
     @traitlets.validate("parameters", "start")
     def _four_in_range(self, proposal: dict) -> list[float]:
@@ -89,10 +80,6 @@ class LossMap(TouchableFigure):
                 f"expected rate to be from 0.01 to 3, but got {rate}"
             )
         return rate
-
-    def image(self) -> Tensor:
-        """The picture that is shown, shape (1, 1, H, W), from 0 to 1."""
-        return self._pictures[self.picture]
 
     def target(self) -> Tensor:
         """What descent looks for, at 28 x 28 pixels, shape (1, 1, 28, 28)."""

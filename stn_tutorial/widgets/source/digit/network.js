@@ -242,3 +242,27 @@ export function softmax(scores) {
   const sum = powers.reduce((a, b) => a + b);
   return powers.map((power) => power / sum);
 }
+
+/**
+ * What comes in, where it is read, what the classifier gets, and its answer.
+ * @typedef {object} Seen
+ * @property {Image} image
+ * @property {Theta} theta
+ * @property {Image} straight
+ * @property {number[]} shares of the ten digits
+ * @property {number} best the digit with the largest share
+ */
+
+/**
+ * What a network sees of an image, and its answer.
+ * @param {typeof forward} read
+ * @param {Weights} weights
+ * @param {Image} image
+ * @returns {Seen}
+ */
+export function look(read, weights, image) {
+  const { theta, straight, scores } = read(weights, image);
+  const shares = softmax(scores);
+  const best = shares.indexOf(Math.max(...shares));
+  return { image, theta, straight, shares, best };
+}

@@ -2,6 +2,7 @@
 
 import { clip, compose, warp } from "../sampling.js";
 
+/** @import { Figure } from "../figure.js" */
 /** @import { Image, Point } from "../sampling.js" */
 
 /** @typedef {{ angle: number, scale: number, x: number, y: number }} Pose */
@@ -54,6 +55,17 @@ export const EXTENTS = {
     digits: 1,
   },
 };
+
+/**
+ * The pose that a figure holds.
+ * @template {Pose} T
+ * @param {Figure<T>} figure
+ * @returns {Pose}
+ */
+export function poseIn(figure) {
+  const [angle, scale] = [figure.get("angle"), figure.get("scale")];
+  return { angle, scale, x: figure.get("x"), y: figure.get("y") };
+}
 
 export const PARTS = /** @type {Part[]} */ (Object.keys(EXTENTS));
 

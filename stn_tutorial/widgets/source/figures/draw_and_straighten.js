@@ -1,7 +1,7 @@
 // Draw and straighten: a trained network turns the reader's digit upright and reads it.
 
 import { button, slider, thetaText } from "../controls.js";
-import { forward, readWeights, softmax } from "../digit/network.js";
+import { forward, look, readWeights } from "../digit/network.js";
 import {
   allowed,
   DEGREE,
@@ -9,6 +9,7 @@ import {
   onCanvas,
   PARTS,
   place,
+  poseIn,
   randomPose,
   UPRIGHT,
   withTop,
@@ -23,7 +24,6 @@ import { COLOURS, toCanvas } from "../stage.js";
 
 /** @import { Pose } from "../digit/pose.js" */
 /** @import { Figure } from "../figure.js" */
-/** @import { Image, Theta } from "../sampling.js" */
 
 /**
  * @typedef {object} Drawing
@@ -35,16 +35,6 @@ import { COLOURS, toCanvas } from "../stage.js";
 
 /** @typedef {Pose & Drawing} Traits */
 
-/**
- * What the network sees, and what it makes of it.
- * @typedef {object} Seen
- * @property {Image} image
- * @property {Theta} theta
- * @property {Image} straight
- * @property {number[]} shares of the ten digits
- * @property {number} best the digit with the largest share
- */
-
 /** The digit, its pose, and the network that looks at them. */
 class Reader {
   /** @param {Figure<Traits>} figure */
@@ -55,24 +45,12 @@ class Reader {
     this.seen = this.look();
   }
 
-  /** @returns {Pose} */
   get pose() {
-    const { figure } = this;
-    return {
-      angle: figure.get("angle"),
-      scale: figure.get("scale"),
-      x: figure.get("x"),
-      y: figure.get("y"),
-    };
+    return poseIn(this.figure);
   }
 
-  /** @returns {Seen} */
   look() {
-    const image = place(this.image, this.pose);
-    const { theta, straight, scores } = forward(this.weights, image);
-    const shares = softmax(scores);
-    const best = shares.indexOf(Math.max(...shares));
-    return { image, theta, straight, shares, best };
+    return look(forward, this.weights, place(this.image, this.pose));
   }
 
   /** The angle of the rotation nearest to theta, as text. */

@@ -1,19 +1,12 @@
 // The digit, and what is read of it with and without the transformer.
 
-import {
-  classify,
-  forward,
-  halve,
-  mean,
-  readWeights,
-  softmax,
-} from "../digit/network.js";
-import { place } from "../digit/pose.js";
+import { classify, forward, halve, look, mean, readWeights } from "../digit/network.js";
+import { place, poseIn } from "../digit/pose.js";
 import { imageFromBytes, warp } from "../sampling.js";
 
 /** @import { Figure } from "../figure.js" */
 /** @import { Pose } from "../digit/pose.js" */
-/** @import { Weights } from "../digit/network.js" */
+/** @import { Seen, Weights } from "../digit/network.js" */
 /** @import { Image, Theta } from "../sampling.js" */
 
 /**
@@ -27,16 +20,6 @@ import { imageFromBytes, warp } from "../sampling.js";
  */
 
 /** @typedef {Pose & Others} Traits */
-
-/**
- * What comes in, where it is read, what the classifier gets, and its answer.
- * @typedef {object} Seen
- * @property {Image} image
- * @property {Theta} theta
- * @property {Image} straight
- * @property {number[]} shares of the ten digits
- * @property {number} best the digit with the largest share
- */
 
 const SIZE = 28 * 28; // bytes of a drawing
 
@@ -71,18 +54,12 @@ export class Reading {
     this.figure = figure;
     this.weights = readWeights(figure.get("weights"));
     this.ready = figure.get("labels").map((_, i) => bytesOf(figure.get("ready"), i));
+    /** @type {Seen} */
     this.seen = this.look();
   }
 
-  /** @returns {Pose} */
   get pose() {
-    const { figure } = this;
-    return {
-      angle: figure.get("angle"),
-      scale: figure.get("scale"),
-      x: figure.get("x"),
-      y: figure.get("y"),
-    };
+    return poseIn(this.figure);
   }
 
   /** The right answer, if the drawing is one of the digits to start from. */
@@ -98,14 +75,10 @@ export class Reading {
     return bytesOf(this.figure.get("drawing")).every((value) => value === 0);
   }
 
-  /** @returns {Seen} */
   look() {
     const drawing = imageFromBytes(bytesOf(this.figure.get("drawing")), [1, 28, 28]);
     const image = place(drawing, this.pose);
     const read = this.figure.get("transformer") ? forward : withoutTransformer;
-    const { theta, straight, scores } = read(this.weights, image);
-    const shares = softmax(scores);
-    const best = shares.indexOf(Math.max(...shares));
-    return { image, theta, straight, shares, best };
+    return look(read, this.weights, image);
   }
 }
