@@ -520,7 +520,9 @@ def test_images_are_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [None, SpatialTransformer, lambda images: images], ids=str
+    "given",
+    [None, SpatialTransformer, lambda images: images],
+    ids=["nothing", "a class", "a function"],
 )
 def test_what_is_no_module_is_named(given: object) -> None:
     with pytest.raises(TypeError, match="expected transformer to be a module"):
