@@ -277,36 +277,45 @@ def _score(network: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of wrong answers, in per cent.
+def mistakes(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Say which images a network gets wrong.
 
     Args:
         network: from images to scores (N, K).
         images: distorted images, shape (N, C, S, S), on the CPU.
         labels: from 0 to K - 1, shape (N,), on the CPU.
 
+    Returns:
+        True where its answer is wrong, shape (N,).
+
     Raises:
         TypeError: images or labels that are no tensors.
         ValueError: no images, or not one label for each; labels that are no whole
             numbers, or out of range; images, theta or scores with NaN; or scores of
             another shape.
-
-    Used in chapter 5.
     """
     _check_data(images, labels)
     device, training = next(network.parameters(), images).device, network.training
     network.eval()
-    wrong = 0
+    wrong = []
     try:
         with _watch_theta(network):
             for batch, truth in zip(images.split(500), labels.split(500), strict=True):
                 scores = _score(network, batch.to(device))
                 _check_classes(truth, scores.shape[1])
-                answers = scores.argmax(dim=1).cpu()
-                wrong += (answers != truth).sum().item()
+                wrong.append(scores.argmax(dim=1).cpu() != truth)
     finally:
         network.train(training)
-    return 100 * wrong / len(labels)
+    return torch.cat(wrong)
+
+
+def error_rate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of wrong answers, in per cent; takes and raises what :func:`mistakes` does.
+
+    Used in chapter 5.
+    """
+    wrong = mistakes(network, images, labels)
+    return 100 * wrong.sum().item() / len(wrong)
 
 
 def train(
