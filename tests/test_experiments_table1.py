@@ -10,10 +10,12 @@ from runs import fabricate, run_tiny, threads_kept
 from stn_tutorial import training
 from stn_tutorial.distortions import SIDES, distort
 from stn_tutorial.experiments import records, table1, traffic_signs
+from stn_tutorial.experiments.records import bits_to_text
 from stn_tutorial.experiments.table1 import (
     PAPER,
     PAPER_IMAGES,
     load_by_name,
+    paired_difference,
     report_table,
     table_recipe,
 )
@@ -172,3 +174,47 @@ def test_reports_pass_over_each_others_runs():
     assert traffic_signs.report_signs(RECORDED / "table1").startswith(
         "no run on record in "
     )
+
+
+# Two networks on the same digits
+
+
+def fake_runs(wrong, **key):
+    key = {"data": "mnist", "model": "cnn", "distortion": "R"} | key
+    runs = []
+    for seed, bits in enumerate(wrong):
+        record = {"test_images": len(bits), "wrong": bits_to_text(bits)}
+        runs.append({**key, "seed": seed, **record})
+    return runs
+
+
+def test_a_paired_difference_is_what_drawing_digits_again_finds():
+    """By a bootstrap over the digits: each with all its draws and both its networks."""
+    n, draws = 500, 4
+    generator = torch.Generator().manual_seed(0)
+    hard = torch.rand(n, generator=generator) ** 6  # some digits are hard for both
+    chances = {"first": hard, "second": 0.7 * hard}
+    wrong = {}
+    for name, chance in chances.items():
+        drawn = torch.rand(3, draws, n, generator=generator)
+        wrong[name] = drawn < chance
+    first, second = (fake_runs(list(bits.flatten(1))) for bits in wrong.values())
+    difference, error = paired_difference(first, second)
+    by_digit = 100 * (wrong["first"].double() - wrong["second"].double()).mean((0, 1))
+    assert difference == pytest.approx(by_digit.mean().item())
+    assert paired_difference(second, first)[0] == pytest.approx(-difference)
+    again = torch.randint(n, (4000, n), generator=generator)
+    assert error == pytest.approx(by_digit[again].mean(dim=1).std().item(), rel=0.05)
+    assert paired_difference(first, first) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("RTS", "R"), ("R", None)], ids=["other images", "no run"]
+)
+def test_only_networks_on_the_same_images_are_compared(first, second):
+    bits = [torch.zeros(8, dtype=torch.bool)]
+    left, right = (
+        fake_runs(bits, distortion=name) if name else [] for name in (first, second)
+    )
+    with pytest.raises(ValueError, match="of the same data and distortion"):
+        paired_difference(left, right)

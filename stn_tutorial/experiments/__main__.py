@@ -15,6 +15,7 @@ import torch
 
 from stn_tutorial.distortions import DISTORTIONS
 from stn_tutorial.experiments.cluster import runs_on_cluster
+from stn_tutorial.experiments.difficulty import try_difficulties
 from stn_tutorial.experiments.drawing_net import train_drawing_net
 from stn_tutorial.experiments.evaluate import evaluate
 from stn_tutorial.experiments.jobs import Job, runs_here
@@ -125,8 +126,14 @@ SINGLE = {
     ),
     "undone": (train_undone, "train the table's CNN behind a perfect transformer"),
     "rates": (try_rates, "try three learning rates on CNN and ST-CNN"),
+    "difficulty": (try_difficulties, "train the FCN on other readings of the sets"),
 }
-RESUMED = ("table1", "gtsrb", "undone")  # commands that go on after an interruption
+RESUMED = (
+    "table1",
+    "gtsrb",
+    "undone",
+    "difficulty",
+)  # commands that go on after an interruption
 RESUME = (
     "What is on record in --out is not trained again, and what was interrupted goes on."
 )

@@ -1,5 +1,6 @@
 """Runs on record: each trains one network, tests it once, and leaves one JSON file."""
 
+import base64
 import io
 import json
 import platform
@@ -12,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from stn_tutorial.checkpoints import seal
 from stn_tutorial.files import write_whole
 from stn_tutorial.networks import Network, multiplies_bfloat16
-from stn_tutorial.training import History, Recipe, error_rate, train
+from stn_tutorial.training import History, Recipe, mistakes, train
 
 # What names a run, in this order; not every run has a distortion.
 KEY = ("data", "model", "distortion", "seed")
@@ -126,9 +128,10 @@ def run(
         watched=task.watched,
         checkpoint=checkpoint,
     )
+    wrong = mistakes(network, *task.test)
     record = {
         **key,
-        "error": error_rate(network, *task.test),
+        "error": 100 * wrong.sum().item() / len(wrong),
         "test_images": len(task.test[1]),
         "weights": sum(weights.numel() for weights in network.parameters()),
         "images_seen": history.images[-1],
@@ -146,6 +149,7 @@ def run(
         },
         "device": device,
         "bfloat16": multiplies_bfloat16(device),
+        "wrong": bits_to_text(wrong),
     }
     if task.describe:
         record |= task.describe(network, history)
@@ -173,6 +177,43 @@ def _remove(checkpoint: Path) -> None:
 def rounded(numbers: Tensor | Sequence[float]) -> list:
     """Round numbers as a record keeps them: to four digits after the point."""
     return torch.as_tensor(numbers, dtype=torch.double).round(decimals=4).tolist()
+
+
+def bits_to_text(bits: Tensor) -> str:
+    """Write booleans, shape (N,), as text: eight of them are a byte, in Base64."""
+    return base64.b64encode(np.packbits(bits.numpy())).decode()
+
+
+def halves_to_text(numbers: Tensor) -> str:
+    """Write numbers as text: rounded to half precision, in Base64."""
+    return base64.b64encode(numbers.half().numpy().astype("<f2")).decode()
+
+
+def wrong_images(record: dict) -> Tensor:
+    """Say which test images a run got wrong, shape (``record["test_images"]``,).
+
+    Raises:
+        ValueError: the record is an older one, which keeps their number alone.
+    """
+    if "wrong" not in record:
+        raise ValueError(
+            f"expected a record that names its wrong images, but {run_name(record)} "
+            "does not: remove it, and train again"
+        )
+    packed = np.frombuffer(base64.b64decode(record["wrong"]), np.uint8)
+    return torch.from_numpy(np.unpackbits(packed, count=record["test_images"])).bool()
+
+
+def recorded_theta(record: dict) -> Tensor:
+    """The transforms of a run's first test images, (N, 2, 3), (N, 8) or (N, 16, 2).
+
+    New records hold those of 1,000 images, in half precision, older ones of twelve.
+    """
+    theta = record["theta"]
+    if isinstance(theta, list):
+        return torch.tensor(theta)
+    halves = np.frombuffer(base64.b64decode(theta["float16"]), "<f2")
+    return torch.from_numpy(halves.astype(np.float32)).view(theta["shape"])
 
 
 def to_json(record: dict) -> bytes:

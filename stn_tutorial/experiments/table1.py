@@ -17,14 +17,15 @@ from stn_tutorial.experiments.records import (
     KEY,
     WATCHED,
     Task,
+    halves_to_text,
     new_network,
-    rounded,
     run,
     run_name,
     summary,
+    wrong_images,
 )
 from stn_tutorial.networks import TABLE_MODELS, Network, table_network
-from stn_tutorial.training import History, Recipe
+from stn_tutorial.training import Recipe
 
 #: Test error in per cent, from Table 1 and of the 60x60 cluttered digits (TC).
 PAPER = {
@@ -44,6 +45,7 @@ PAPER_IMAGES = 38_400_000
 VALIDATION = {"mnist": 5_000, "digits": 200}
 # How often each test image is distorted anew.
 DRAWS = {"mnist": 4, "digits": 10}
+FOLLOWED = 1_000  # test images, the first ones, whose transforms are recorded
 
 
 def table_recipe(data: str, model: str, images: int | None = None) -> Recipe:
@@ -130,7 +132,8 @@ def run_cell(
 
     Returns:
         the record, as in its file; with a transformer also ``theta``, the transforms
-        of the first test images.
+        of the first test images, as ``recorded_theta`` of
+        :mod:`stn_tutorial.experiments.records` reads them.
 
     Used in chapter 6.
     """
@@ -150,14 +153,60 @@ def run_cell(
         )
         if network.transformer is None:
             return task
-        return task._replace(watched=test[0][:WATCHED], describe=last_theta)
+        followed = test[0][:FOLLOWED]
+        return task._replace(
+            watched=followed[:WATCHED],
+            describe=lambda network, _: {"theta": thetas_of(network, followed)},
+        )
 
     return run(out, key, table_recipe(data, model, images), prepare, device)
 
 
-def last_theta(network: Network, history: History) -> dict:
-    """Record the transforms of the watched images after the training."""
-    return {"theta": rounded(history.theta[-1])}
+@torch.no_grad()
+def thetas_of(network: Network, images: Tensor) -> dict:
+    """Record the transforms of images: their shape, and the numbers as text."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = [network.straighten(part.to(device))[1].cpu() for part in images.split(500)]
+    theta = torch.cat(parts)
+    return {"shape": list(theta.shape), "float16": halves_to_text(theta)}
+
+
+def paired_difference(
+    first: Sequence[dict], second: Sequence[dict]
+) -> tuple[float, float]:
+    """How much more often one network errs than another, on the same test images.
+
+    Each digit was distorted ``DRAWS`` times and met by several seeds. These are not
+    independent, but the digits are: a digit's own difference is the mean over all of
+    them, and the mean over all digits has a standard error.
+
+    Args:
+        first: records of one cell's runs, one a seed.
+        second: those of another cell, of the same data and distortion.
+
+    Returns:
+        the difference of the errors, first less second, and its standard error, both
+        in points of per cent.
+
+    Raises:
+        ValueError: no records, records of other test images, or a record that does not
+            name its wrong images.
+    """
+    sets = {(run["data"], run["distortion"]) for run in (*first, *second)}
+    if not first or not second or len(sets) != 1:
+        raise ValueError(
+            "expected records of two networks, of the same data and distortion, but "
+            f"got {len(first)} and {len(second)} records of {sorted(sets)}"
+        )
+    ((data, _),) = sets
+    shares = []
+    for runs in (first, second):
+        wrong = torch.stack([wrong_images(run) for run in runs]).double()
+        shares.append(wrong.view(len(runs) * DRAWS[data], -1).mean(dim=0))  # a digit
+    difference = 100 * (shares[0] - shares[1])
+    error = difference.std() / len(difference) ** 0.5
+    return difference.mean().item(), error.item()
 
 
 def report_table(out: str | Path) -> str:
