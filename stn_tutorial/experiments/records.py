@@ -181,12 +181,12 @@ def rounded(numbers: Tensor | Sequence[float]) -> list:
 
 def bits_to_text(bits: Tensor) -> str:
     """Write booleans, shape (N,), as text: eight of them are a byte, in Base64."""
-    return base64.b64encode(np.packbits(bits.numpy())).decode()
+    return base64.b64encode(np.packbits(bits.numpy()).tobytes()).decode()
 
 
 def halves_to_text(numbers: Tensor) -> str:
     """Write numbers as text: rounded to half precision, in Base64."""
-    return base64.b64encode(numbers.half().numpy().astype("<f2")).decode()
+    return base64.b64encode(numbers.half().numpy().astype("<f2").tobytes()).decode()
 
 
 def wrong_images(record: dict) -> Tensor:
