@@ -120,6 +120,7 @@ def test_report_shows_mean_spread_and_the_papers(tmp_path):
     fabricate_cell(tmp_path, "st-cnn-affine", "E", {0: 1.2}, images=3_000_000)
     fabricate_cell(tmp_path, "st-cnn-affine", "TC", {0: 10.5, 1: 11.5})
     fabricate_cell(tmp_path, "fcn", "P", {0: 3.05, 1: 3.25})
+    fabricate_cell(tmp_path, "cnn", "P", {0: 1.53})
     fabricate_cell(tmp_path, "fcn", "R", {0: 30.5, 1: 20.25}, data="digits")
     text = report_table(tmp_path)
     assert max(map(len, text.splitlines())) <= 100
@@ -133,6 +134,8 @@ def test_report_shows_mean_spread_and_the_papers(tmp_path):
         ("st-cnn-affine paper", "TC"): ["1.7"],
         ("fcn", "P"): ["3.15", "±", "0.14"],
         ("fcn paper", "P"): ["3.1"],
+        ("cnn", "P"): ["1.53"],
+        ("cnn paper", "P"): ["1.5", "~"],
     }
     assert cells(text, "digits") == {("fcn", "R"): ["25.38", "±", "7.25"]}
     assert text.index("mnist: ") < text.index("\nfcn ") < text.index("\nst-cnn-affine ")
@@ -144,17 +147,18 @@ def test_report_shows_mean_spread_and_the_papers(tmp_path):
 def test_a_compact_network_can_meet_the_cell_of_its_kin(tmp_path):
     fabricate_cell(tmp_path, "st-cnn-affine", "RTS", {0: 0.6})
     fabricate_cell(tmp_path, "st-cnn-compact-affine", "RTS", {0: 0.4})
-    fabricate_cell(tmp_path, "st-cnn-compact-tps", "R", {0: 0.8})
+    fabricate_cell(tmp_path, "st-cnn-compact-tps", "R", {0: 0.74})
     fabricate_cell(tmp_path, "cnn", "R", {0: 1.1})
     fabricate_cell(tmp_path, "cnn-compact", "R", {0: 1.0})
     fabricate_cell(tmp_path, "st-fcn-projective", "TC", {0: 1.0})  # not in the paper
     text = report_table(tmp_path)
     counts = "1 of the paper's 36 cells are met by networks of its shapes, 2 by these"
     assert counts in text
+    assert "\n0 and 1 more are level\n" in text
     found = cells(text, "mnist")
     assert found["st-cnn-affine paper", "RTS"] == ["0.5"]
     assert found["st-cnn-compact-affine paper", "RTS"] == ["0.5", "*"]
-    assert found["st-cnn-compact-tps paper", "R"] == ["0.7"]
+    assert found["st-cnn-compact-tps paper", "R"] == ["0.7", "~"]
     assert found["cnn-compact paper", "R"] == ["1.2", "*"]
     assert ("st-fcn-projective paper", "TC") not in found
 
@@ -174,6 +178,21 @@ def test_reports_pass_over_each_others_runs():
     assert traffic_signs.report_signs(RECORDED / "table1").startswith(
         "no run on record in "
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "paper", "word"),
+    [
+        (0.5, 0.5, "met"),
+        (0.3, 0.5, "met"),
+        (0.5025, 0.5, "level"),
+        (1.4499, 1.4, "level"),
+        (1.4501, 1.4, "missed"),
+        (13.3, 13.2, "missed"),
+    ],
+)
+def test_standing_by_hand(error, paper, word):
+    assert table1.standing(error, paper) == word
 
 
 # Two networks on the same digits
