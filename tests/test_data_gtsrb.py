@@ -110,7 +110,9 @@ def cache(tmp_path, monkeypatch):
     hashes = {
         name: f"md5:{hashlib.md5(data).hexdigest()}" for name, data in PACKED.items()
     }
+    sizes = dict.fromkeys(PACKED, max(map(len, PACKED.values())))
     monkeypatch.setattr(gtsrb, "HASHES", hashes)
+    monkeypatch.setattr(gtsrb, "SIZES", sizes)
     monkeypatch.setattr(gtsrb, "MIRRORS", (NO_MIRROR,))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)

@@ -1,5 +1,6 @@
 """MNIST's files, found or downloaded: small ones of our own, mirrors on loopback."""
 
+import errno
 import gzip
 import hashlib
 import re
@@ -43,7 +44,9 @@ def cache(tmp_path, monkeypatch):
         name: f"sha256:{hashlib.sha256(content).hexdigest()}"
         for name, content in CONTENT.items()
     }
+    sizes = {name: len(data) for name, data in CONTENT.items()}
     monkeypatch.setattr(mnist, "HASHES", hashes)
+    monkeypatch.setattr(mnist, "SIZES", sizes)
     monkeypatch.setattr(mnist, "MIRRORS", ())
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
     monkeypatch.delenv(VARIABLE, raising=False)
@@ -284,8 +287,12 @@ def test_offline_tells_what_to_do(tmp_path, mirrors, cache, monkeypatch):
 
 
 def test_interrupted_write_leaves_no_half_file(tmp_path, mirrors, monkeypatch):
-    """The disk is full after half the bytes: nothing stands under the good name."""
+    """The disk is full after half the bytes: nothing stands under the good name.
+
+    No mirror is to blame, so the other is not asked.
+    """
     mirrors.put("first", PACKED)
+    mirrors.put("second", PACKED)
     write_bytes = Path.write_bytes
 
     def half(path, data):
@@ -294,8 +301,11 @@ def test_interrupted_write_leaves_no_half_file(tmp_path, mirrors, monkeypatch):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(ConnectionError, match="No space left on device"):
+    told = f"into {tmp_path}: No space left on device. What to do: .*{VARIABLE}"
+    with pytest.raises(OSError, match=told) as raised:
         load_mnist(tmp_path)
+    assert raised.value.errno == errno.ENOSPC
+    assert mirrors.asked == [f"/first/{TRAIN_IMAGES}.gz"]
     assert listing(tmp_path) == []
 
 

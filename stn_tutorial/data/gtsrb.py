@@ -7,7 +7,6 @@ from itertools import product
 from pathlib import Path
 from tokenize import TokenError
 from typing import NamedTuple
-from uuid import uuid4
 from zipfile import ZipFile
 
 import numpy as np
@@ -17,7 +16,13 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from tqdm import tqdm
 
-from stn_tutorial.data.download import data_folders, fetch
+from stn_tutorial.data.download import (
+    data_folders,
+    fetch,
+    part_of,
+    remove_stale,
+    writing,
+)
 
 #: The classes, in the official order.
 NAMES = (
@@ -45,6 +50,13 @@ HASHES = {
     "GTSRB_Final_Test_Images.zip": "md5:c7e4e6327067d32654124b0fe9e82185",
     "GTSRB_Final_Test_GT.zip": "md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5",
 }
+# Their sizes in bytes, and that of all the arrays that are decoded from them.
+SIZES = {
+    "GTSRB_Final_Training_Images.zip": 276_294_756,
+    "GTSRB_Final_Test_Images.zip": 88_978_620,
+    "GTSRB_Final_Test_GT.zip": 99_620,
+}
+DECODED = 359_142_935
 TEST_FOLDER = "GTSRB/Final_Test/Images/"
 
 # The arrays of the cache, each in a file NAME.npy: its type, and the shape of one item.
@@ -102,16 +114,19 @@ def load_gtsrb(root: str | Path | None = None) -> Signs:
     Raises:
         ValueError: a file is missing among the arrays, is broken, or another file than
             its name says; the message names it.
+        OSError: the first folder cannot be written, or has no room for the archives
+            that are missing and for the arrays.
         ConnectionError: an archive was neither found nor downloaded whole.
 
     Source: Stallkamp et al. 2012, "Man vs. computer: Benchmarking machine learning
     algorithms for traffic sign recognition". Used for the records of chapter 7.
     """
     folders = data_folders(root)
+    remove_stale(folders, {"gtsrb", *HASHES})
     for place in product(folders, ("", "gtsrb")):
         if any(Path(*place, f"{name}.npy").is_file() for name in ARRAYS):
             return read_cache(Path(*place))
-    archives = fetch("gtsrb", HASHES, MIRRORS, folders)
+    archives = fetch("gtsrb", HASHES, SIZES, MIRRORS, folders, later=DECODED)
     return read_cache(write_cache(folders[0] / "gtsrb", archives))
 
 
@@ -202,11 +217,13 @@ def write_cache(folder: Path, archives: Sequence[Path]) -> Path:
 
     Another process may do the same at the same time, with the same end.
     """
-    part = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
+    part = part_of(folder)
+    arrays = decode(*archives)
     try:
-        part.mkdir(parents=True)
-        for name, values in decode(*archives).items():
-            np.save(part / f"{name}.npy", np.asarray(values, ARRAYS[name][0]))
+        with writing(folder.parent):
+            part.mkdir(parents=True)
+            for name, values in arrays.items():
+                np.save(part / f"{name}.npy", np.asarray(values, ARRAYS[name][0]))
         try:
             part.rename(folder)
         except OSError:  # the folder is there: with the archives, or just made

@@ -25,6 +25,13 @@ HASHES = {
         "sha256:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
     ),
 }
+# How many bytes each of them holds, unpacked.
+SIZES = {
+    "train-images-idx3-ubyte": 47_040_016,
+    "train-labels-idx1-ubyte": 60_008,
+    "t10k-images-idx3-ubyte": 7_840_016,
+    "t10k-labels-idx1-ubyte": 10_008,
+}
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -46,6 +53,7 @@ def load_mnist(root: str | Path | None = None) -> Digits:
     Raises:
         ValueError: a file that was found is broken, or not MNIST's; or ``root`` is a
             file.
+        OSError: the first folder cannot be written, or has no room for what is missing.
         ConnectionError: a file was not found, and no mirror gave a good one. Nothing
             of a failed download is kept.
 
@@ -53,7 +61,8 @@ def load_mnist(root: str | Path | None = None) -> Digits:
     runs that chapter 6 shows are trained on it.
     """
     tensors = []
-    for path in fetch("mnist", HASHES, MIRRORS, data_folders(root), ending=".gz"):
+    folders = data_folders(root)
+    for path in fetch("mnist", HASHES, SIZES, MIRRORS, folders, ending=".gz"):
         with open_unpacked(path) as file:
             tensors.append(read_idx(file.read()))
     train_images, train_labels, test_images, test_labels = tensors
