@@ -5,15 +5,20 @@ tests/test_export.py say.
 """
 
 import ast
+import builtins
+import copy
 import math
 import re
+from itertools import product
 
 import cv2
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
 import torch
 from fingerprint import ROOT
+from PIL import Image
 from reading import is_hidden
 from syntax import plain_python
 from torch.export import Dim, export
@@ -30,15 +35,12 @@ from stn_tutorial.pixels import (
     turn_about,
 )
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
-from stn_tutorial.warps import (
-    projective_from_corners,
-    projective_grid,
-    thin_plate_spline_grid,
-)
+from stn_tutorial.warps import thin_plate_spline_grid
 
 SIZE = (300, 451)
 PAGE = nbformat.read(ROOT / "chapters" / "cookbook.ipynb", as_version=4)
 CODE = [cell for cell in PAGE.cells if cell.cell_type == "code"]
+QUESTION = re.compile(r"^\((cook-[a-z]+)\)=\n## ", re.M)
 
 
 def shown_statements():
@@ -48,15 +50,62 @@ def shown_statements():
             yield from ast.parse(plain_python(cell.source)).body
 
 
+def statements(cell, *kinds):
+    """List a cell's statements of some kinds."""
+    body = ast.parse(plain_python(cell.source)).body
+    return [node for node in body if isinstance(node, kinds)]
+
+
+def run(nodes, names):
+    """Execute statements of the page."""
+    exec(compile(ast.Module(list(nodes), []), "cookbook.ipynb", "exec"), names)
+
+
 def recipes():
-    """What the page imports, and the functions and classes that it defines."""
-    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    tree = ast.Module([n for n in shown_statements() if isinstance(n, kept)], [])
-    first = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
-    names = {}
-    exec(first, names)
-    exec(compile(ast.fix_missing_locations(tree), "cookbook.ipynb", "exec"), names)
-    return names
+    """The functions and classes of the open cells, each as if copied out alone.
+
+    Each gets names of its own: what the set-up and its cell import, and nothing else.
+    """
+    imports = ast.Import, ast.ImportFrom
+    found = {}
+    for cell in CODE:
+        if is_hidden(cell):
+            continue
+        for node in statements(cell, ast.FunctionDef, ast.ClassDef):
+            names = {"__name__": "cookbook"}
+            run([*statements(CODE[0], *imports), *statements(cell, *imports)], names)
+            run([node], names)
+            found[node.name] = names[node.name]
+            found[node.name, "lacks"] = unknown(node, names)
+    return found
+
+
+def unknown(node, names):
+    """The names that a function or class reads, and that nobody has given it."""
+    given = {*names, *vars(builtins)}
+    for each in ast.walk(node):
+        if isinstance(each, ast.arg):
+            given.add(each.arg)
+        elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            given.add(each.id)
+    read = {
+        each.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+    }
+    return sorted(read - given)
+
+
+def sections():
+    """The code of each question, by its label."""
+    found, label = {}, None
+    for cell in PAGE.cells:
+        if cell.cell_type == "code" and label:
+            found[label].append(cell)
+        elif cell.cell_type == "markdown":
+            for label in QUESTION.findall(cell.source):
+                found[label] = []
+    return found
 
 
 def literal(name):
@@ -86,14 +135,168 @@ def pixels(image):
     return image[0].permute(1, 2, 0).numpy().copy()
 
 
+# What one copies out
+
+
+NAMES = [name for name in recipes() if isinstance(name, str)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_function_copied_out_lacks_nothing(cook, name):
+    assert cook[name, "lacks"] == []
+
+
+def test_a_function_that_lacks_something_is_found():
+    (node,) = ast.parse("def f(a, *, b):\n    c = a + len(b)\n    return c + d").body
+    assert unknown(node, {"f": None}) == ["d"]
+
+
+@pytest.mark.filterwarnings(
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning"
+)
+@pytest.mark.parametrize(("label", "cells"), sections().items())
+def test_a_section_runs_alone(label, cells):
+    """After the set-up and the cell with the photograph, its checks included."""
+    assert cells
+    names = {"__name__": "cookbook"}
+    with plt.rc_context():
+        for cell in (*CODE[:2], *cells):
+            run(statements(cell, ast.stmt), names)
+    plt.close("all")
+
+
+# Kinds of input: what each recipe makes inside has to be of the input's kind
+
+
+KINDS = {
+    "float64": {"dtype": torch.float64},
+    "float16": {"dtype": torch.float16},
+    "bfloat16": {"dtype": torch.bfloat16},
+    "meta": {"dtype": torch.float32, "device": "meta"},  # a device without values
+}
+WINDOWS = crop_theta([[3, 2, 25, 17], [5.5, 4, 12, 9]], (20, 31))
+CORNERS = [[(3, 4), (25, 6), (24, 17), (2, 15)]] * 2
+# How each is called, given a maker of tensors; what gives places keeps float32.
+CALLS = {
+    "outline": (lambda f, t: f(t(2, 2, 3), (30, 45)), "places"),
+    "flow_grid": (lambda f, t: f(t(2, 2, 9, 14)), "places"),
+    "warp_clean": (lambda f, t: f(t(2, 1, 20, 31), WINDOWS, (7, 5)), ""),
+    "rectify": (lambda f, t: f(t(1, 3, 20, 31), CORNERS[:1], (8, 9)), ""),
+    "rotation_only": (lambda f, t: f(t(3, 1)), ""),
+    "similarity": (lambda f, t: f(t(3, 4)), ""),
+    "attention": (lambda f, t: f(t(3, 3)), ""),
+    "bounded": (lambda f, t: f(t(3, 6)), ""),
+    "BrightWindow": (lambda f, t: f()(t(2, 3, 10, 24)), ""),
+}
+
+
+def maker(**kind):
+    """Make tensors of one kind, from the same numbers in every kind."""
+    numbers = torch.Generator().manual_seed(0)
+
+    def make(*shape):
+        return torch.rand(*shape, generator=numbers, dtype=torch.double).to(**kind)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    # How much warp_clean blurs depends on values.
+    [case for case in product(CALLS, KINDS) if case != ("warp_clean", "meta")],
+)
+def test_a_recipe_takes_its_inputs_kind(cook, name, kind):
+    call, gives = CALLS[name]
+    ours = call(cook[name], maker(**KINDS[kind]))
+    exact = call(cook[name], maker())
+    assert ours.shape == exact.shape
+    if kind == "meta":
+        assert ours.device.type == "meta"
+        return
+    half = kind != "float64"
+    assert ours.dtype == (torch.float32 if half and gives else KINDS[kind]["dtype"])
+    eps = torch.finfo(KINDS[kind]["dtype"]).eps
+    reach = exact.abs().max().item()
+    assert_close(ours.double(), exact, atol=20 * eps * reach, rtol=0)
+
+
+def stand_in(channels):
+    flat = torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten()
+    return torch.nn.Sequential(*flat, torch.nn.Linear(16 * channels, 5))
+
+
+def headed(cook, channels):
+    net = LocalisationNet((channels, 20, 31), hidden=(8,), start=torch.zeros(1, 4))
+    return SpatialTransformer(cook["Headed"](net, cook["similarity"]), out_size=9)
+
+
+def posed(cook, channels):
+    net = LocalisationNet((channels, 20, 31), hidden=(8,))
+    window = SpatialTransformer(net, out_size=9)
+    return cook["WithPose"](window, stand_in(channels), 5, 3)
+
+
+def straightened(cook, channels):
+    return cook["Straightened"](stand_in(channels), channels=channels, small=16)
+
+
+@pytest.mark.parametrize("kind", ["float64", "meta"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("build", [headed, posed, straightened])
+def test_a_module_takes_grey_and_colour_of_any_kind(cook, build, channels, kind):
+    torch.manual_seed(0)
+    net = build(cook, channels).to(**KINDS[kind])
+    for n in (1, 3):
+        output = net(maker(**KINDS[kind])(n, channels, 20, 31))
+        assert len(output) == n
+        expected = torch.empty(0, **KINDS[kind])
+        assert (output.dtype, output.device) == (expected.dtype, expected.device)
+
+
 # Pixels
 
 
-def test_images_go_there_and_back(cook, cat):
-    assert_close(cook["as_image"](cook["as_array"](cat)), cat)
-    colours = np.zeros((2, 3, 3))
-    colours[1, 2, 0] = 1  # red, low right
-    assert cook["as_image"](colours)[0, 0, 1, 2] == 1
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("kind", ["float64", "float16", "bfloat16"])
+def test_images_go_there_and_back(cook, channels, kind):
+    images = maker(**KINDS[kind])(1, channels, 5, 7)
+    array = cook["as_array"](images.requires_grad_())
+    assert array.shape == ((5, 7) if channels == 1 else (5, 7, channels))
+    assert cv2.blur(array, (3, 3)).shape == array.shape  # others know its dtype
+    assert_close(cook["as_image"](array), images.detach().float())
+
+
+def test_bytes_become_numbers_to_1(cook):
+    colours = np.zeros((2, 3, 3), np.uint8)
+    colours[1, 2, 0] = 255  # red, low right
+    image = cook["as_image"](colours)
+    assert image.dtype == torch.float32
+    assert image[0, 0, 1, 2] == 1
+    assert image.sum() == 1
+    from_opencv = cook["as_image"](colours[:, :, ::-1])
+    assert_close(from_opencv, image.flip(1))
+    assert_close(cook["as_image"](colours[:, :, 0]), image[:, :1])
+    as_picture = cook["as_image"](Image.fromarray(colours))
+    assert_close(as_picture, image)
+    mask = torch.full((1, 1, 2, 3), 7, dtype=torch.uint8)
+    assert cook["as_array"](mask).dtype == np.uint8
+
+
+def test_a_batch_is_no_array(cook):
+    with pytest.raises(ValueError):
+        cook["as_array"](torch.zeros(2, 3, 4, 5))
+
+
+def test_warp_clean_takes_many_windows(cook, cat):
+    """Each is blurred by its own amount, as it would be alone."""
+    boxes = torch.tensor([[20.0, 30, 420, 270], [100, 60, 140, 100]])
+    both = cook["warp_clean"](cat, crop_theta(boxes, SIZE), (16, 16))
+    for box, ours in zip(boxes, both, strict=True):
+        alone = cook["warp_clean"](cat, crop_theta(box, SIZE), (16, 16))
+        assert_close(ours, alone[0])
+    theta = crop_theta(boxes[1], SIZE).requires_grad_()
+    cook["warp_clean"](cat.expand(2, -1, -1, -1), theta, (16, 16)).sum().backward()
+    assert theta.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("step", [(6, 6), (6, 2), (0.5, 3)])
@@ -188,23 +391,23 @@ def test_a_flow_is_opencvs_remap(cook, cat):
         assert np.abs(ours - theirs).max() < 1e-2
 
 
-def test_a_page_by_its_corners_is_opencvs_perspective(cat):
-    """With the page's own lines from pixels to normalised."""
+def test_a_page_by_its_corners_is_opencvs_perspective(cook, cat):
     corners = np.float32([[130, 80], [362, 96], [330, 262], [190, 280]])
-    half = torch.tensor([451.0, 300]) / 2
-    theta = projective_from_corners(((torch.tensor(corners) + 0.5) / half - 1)[None])
-    grid = projective_grid(theta, (1, 3, 96, 96))
-    ours = pixels(grid_sample(cat, grid, align_corners=False))
-    target = np.float32([[-0.5, -0.5], [95.5, -0.5], [95.5, 95.5], [-0.5, 95.5]])
-    matrix = cv2.getPerspectiveTransform(corners, target)
-    theirs = cv2.warpPerspective(pixels(cat), matrix, (96, 96))
-    assert np.abs(ours - theirs).max() < 1e-2
+    target = np.float32([[-0.5, -0.5], [95.5, -0.5], [95.5, 63.5], [-0.5, 63.5]])
+    shifted = corners + np.float32([20, -15])
+    both = cook["rectify"](
+        cat.expand(2, -1, -1, -1), np.stack([corners, shifted]), (64, 96)
+    )
+    for ours, there in zip(both, (corners, shifted), strict=True):
+        matrix = cv2.getPerspectiveTransform(there, target)
+        theirs = cv2.warpPerspective(pixels(cat), matrix, (96, 64))
+        assert np.abs(pixels(ours[None]) - theirs).max() < 1e-2
 
 
 def test_an_affine_transform_is_a_spline():
     """The expression stands in the page's text."""
     text = "\n".join(c.source for c in PAGE.cells if c.cell_type == "markdown")
-    (expression,) = re.findall(r"`(control_points\(\) @ theta.+?)`", text)
+    (expression,) = re.findall(r"`(control_points\(\)\S* @ theta.+?)`", text)
     theta = identity(3) + 0.3 * random(3, 2, 3)
     names = {"theta": theta}
     exec("from stn_tutorial.warps import control_points", names)
@@ -292,6 +495,20 @@ def test_the_first_step_grows_with_the_rate_and_leaves_the_net(cook, cat):
     for name, p in net.named_parameters():
         assert torch.equal(p, before[name])
         assert p.grad is None
+    assert_close(low, corners_move(cook, net, images, labels, 1e-4), rtol=1e-3, atol=0)
+
+
+def corners_move(cook, net, images, labels, rate):
+    """How far the four corners move, by the outline before and after a step."""
+    moved = copy.deepcopy(net)
+    localisation = moved.transformer.parameters()
+    optimiser = torch.optim.AdamW(localisation, lr=rate)
+    torch.nn.functional.cross_entropy(moved(images), labels).backward()
+    optimiser.step()
+    before, after = (
+        cook["outline"](each.theta(images), (224, 224))[:, :4] for each in (net, moved)
+    )
+    return (after - before).square().sum(2).sqrt().mean().item()
 
 
 def test_theta_reaches_the_later_layer(cook):
@@ -334,6 +551,6 @@ def test_the_lines_for_onnx_run(tmp_path, monkeypatch):
 
 def test_every_question_of_the_table_leads_to_its_recipe():
     text = "\n".join(c.source for c in PAGE.cells if c.cell_type == "markdown")
-    targets = re.findall(r"^\((cook-[a-z]+)\)=\n## ", text, flags=re.M)
-    assert len(targets) == len(re.findall(r"^## ", text, flags=re.M))
+    targets = re.findall(r"^\((cook-[a-z]+)\)=\n###? ", text, flags=re.M)
+    assert len(sections()) == len(re.findall(r"^## ", text, flags=re.M))
     assert re.findall(r"^\| \[[^]]+\]\(#([\w-]+)\)", text, flags=re.M) == targets
