@@ -127,7 +127,8 @@
   }
 
   /**
-   * Put a figure in the place of its picture, where the page shows it.
+   * Put a figure in the place of its picture, where the page shows it. If the figure
+   * fails, the picture is there again.
    * @param {Traits} traits
    * @param {SavedBytes[]} buffers
    */
@@ -141,20 +142,35 @@
     const style = document.createElement("style");
     style.textContent = traits._css;
     const el = document.createElement("div");
-    (picture.closest("a.image-reference") ?? picture).replaceWith(style, el);
-    const model = new Model(traits);
-    /** @type {Kept} */
+    const still = picture.closest("a.image-reference") ?? picture;
+    still.replaceWith(style, el);
+    try {
+      await show(figure, new Model(traits), el);
+    } catch (error) {
+      style.remove();
+      el.replaceWith(still);
+      throw error;
+    }
+  }
+
+  /**
+   * Fill an element with a figure, set as the address says, and a button for such links.
+   * @param {{ render: (place: { model: Model, el: HTMLElement }) => unknown, kept?: (model: Model) => Kept }} figure
+   * @param {Model} model
+   * @param {HTMLElement} el
+   */
+  async function show(figure, model, el) {
     const kept = figure.kept?.(model) ?? {}; // older notebooks' figures have none
     const usual = new Set(written(model, kept));
     follow(model, kept);
     // What it returns takes the figure away again. A page keeps its figures: left and
     // come back to, it may stand as it was.
-    figure.render({ model, el });
+    await figure.render({ model, el });
     const link = () => {
       const address = new URL(location.href);
       const changed = written(model, kept).filter((pair) => !usual.has(pair));
       address.search = changed.join("&");
-      address.hash = traits.label;
+      address.hash = model.get("label");
       return address.href;
     };
     el.firstElementChild?.append(linkButton(link));
@@ -166,7 +182,8 @@
     for (const script of document.querySelectorAll(saved)) {
       const { state: widgets } = JSON.parse(script.textContent);
       for (const { state, buffers } of Object.values(widgets)) {
-        if (state._esm) coming.push(bring(state, buffers));
+        // One that fails is reported, and keeps none of the others back.
+        if (state._esm) coming.push(bring(state, buffers).catch(reportError));
       }
     }
     Promise.all(coming).then(() => dispatchEvent(new Event("stn-figures")));

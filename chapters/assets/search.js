@@ -3,6 +3,22 @@
 // page reads a file, and old browsers know no WebAssembly.
 
 (() => {
+  // @ts-expect-error: Sphinx defines it
+  const sphinx = Search;
+
+  // Sphinx looks words up in plain objects, where "constructor" and "__proto__" are found
+  // though no page has them. Here its index is left with its own words. Of what all
+  // objects know Sphinx needs one thing, which no word in small letters is called.
+  const value = Object.prototype.hasOwnProperty;
+  const nothing = Object.create(null, { hasOwnProperty: { value } });
+  const { setIndex } = sphinx;
+  /** @param {{ terms: object, titleterms: object }} index */
+  sphinx.setIndex = (index) => {
+    Object.setPrototypeOf(index.terms, nothing);
+    Object.setPrototypeOf(index.titleterms, nothing);
+    setIndex(index);
+  };
+
   if (location.protocol === "file:") return;
 
   const AT_ONCE = 10;
@@ -18,8 +34,6 @@
     [/\b(label|model)(ed|ing)\b/g, "$1l$2"],
   ];
 
-  // @ts-expect-error: Sphinx defines it
-  const sphinx = Search;
   const withoutIndex = sphinx.query;
 
   /**

@@ -151,3 +151,32 @@ def test_without_the_index_the_built_in_search_answers(web: Visit, lost: str) ->
     hits = search(web, "sampler")
     expect(hits.first).to_be_visible()
     assert hits.count() > 5
+
+
+# What every object of JavaScript knows, by its own name and by its stem.
+KNOWN = ["constructor", "__proto__", "-constructor grid", "valueOf", "hasOwnProperty"]
+
+
+@pytest.mark.parametrize("query", KNOWN)
+@pytest.mark.parametrize("place", ["web", "disk"])
+def test_what_all_objects_know_is_no_hit(
+    place: str, query: str, request: pytest.FixtureRequest
+) -> None:
+    """The built-in search, from disk, asked the objects and not the index."""
+    visit: Visit = request.getfixturevalue(place)
+    visit.tab.goto(urljoin(visit.base, f"search.html?q={query}"))
+    summary = visit.tab.locator(".search-summary")
+    expect(summary).to_contain_text(re.compile("Search finished|did not match"))
+    hits = visit.tab.locator("#search-results li")
+    if "grid" not in query:  # without constructors there are some
+        expect(hits).to_have_count(0)
+    for hit in hits.all():
+        assert address(hit)
+        assert "undefined" not in address(hit)
+    assert visit.faults == []
+
+
+def test_the_search_from_disk_finds_words(disk: Visit) -> None:
+    for query in ("sampler", "bilinear interpolation"):
+        assert search(disk, query).count() > 5
+    assert disk.faults == []

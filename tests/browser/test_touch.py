@@ -15,7 +15,7 @@ import pytest
 import torch
 from javascript import SOURCE, run
 from notebooks import WIDGETS, chapters
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from safetensors.torch import load
 from torch import nn
 from visit import PHONE, Visit
@@ -59,6 +59,49 @@ def open_figure(visit: Visit, label: str) -> Locator:
     expect(figure).to_be_visible()
     figure.scroll_into_view_if_needed()
     return figure
+
+
+# How a figure's module may fail, and what the browser says then.
+FAILURES = {
+    "render": ("render: () => { throw Error('failed') }", "failed"),
+    "render, half done": (
+        "render: ({ el }) => { el.append('half'); throw Error('failed') }",
+        "failed",
+    ),
+    "render, later": ("render: async () => { throw Error('failed') }", "failed"),
+    "kept": ("kept: () => { throw Error('failed') }", "failed"),
+    "no render": ("", "render is not a function"),
+    "no module": ("}}", "Unexpected token"),
+}
+
+
+@pytest.mark.parametrize(("code", "told"), FAILURES.values(), ids=FAILURES)
+def test_where_a_figure_fails_its_picture_stays(
+    web: Visit, code: str, told: str
+) -> None:
+    """The page's other figure comes to life, and a link leads to it."""
+    page = FIGURES["fig-04-map"]
+    assert FIGURES["fig-04-inside"] == page
+
+    def spoil(route: Route) -> None:
+        text = route.fetch().text()
+        broken = f"export default {{ {code} }};"
+        (script,) = re.findall(r'widget-state\+json">(.*?)</script>', text, re.S)
+        state = json.loads(script)
+        for model in state["state"].values():
+            if model["state"].get("label") == "fig-04-inside":
+                model["state"]["_esm"] = broken
+        told_apart = json.dumps(state).replace("<", r"\u003c")
+        route.fulfill(body=text.replace(script, told_apart), content_type="text/html")
+
+    web.tab.route(f"**/{page}", spoil)
+    tab = web.open(f"{page}#fig-04-map")
+    expect(tab.locator("#fig-04-map .stn-figure")).to_be_in_viewport()
+    spoilt = tab.locator("#fig-04-inside")
+    assert spoilt.locator("img").evaluate("image => image.naturalWidth") > 100
+    assert spoilt.locator("style, div").count() == 0
+    assert len(web.faults) == 1
+    assert told in web.faults[0]
 
 
 def drag(tab: Page, handle: Locator, right: float, down: float) -> None:
