@@ -14,8 +14,11 @@
 VENV ?= .venv
 PYTHON ?= python3
 
-BIN := $(VENV)/bin
-BINDER := $(VENV)-binder
+# Quoted, since a folder's name may hold a space.
+BIN := "$(VENV)/bin"
+BINDER := "$(VENV)-binder"
+# Before a command that itself looks for programs, such as node.
+ON_PATH = bin=$$(cd $(BIN) && pwd) && PATH="$$bin:$$PATH"
 CHAPTERS := $(wildcard chapters/*.ipynb)
 # It takes as long as all others together.
 LONGEST := chapters/05-straightening-digits.ipynb
@@ -52,7 +55,7 @@ environment:
 	@$(PYTHON) tools/set_up.py "$(VENV)"
 
 binder-environment: environment
-	@$(BIN)/python tools/set_up.py --binder "$(BINDER)"
+	@$(BIN)/python tools/set_up.py --binder $(BINDER)
 
 check: lint types javascript style near
 	@echo; echo "Nothing wrong here. What takes longer is in: make test"
@@ -61,7 +64,7 @@ chapter: environment
 	@test -f "$(CHAPTER)" || { echo "Which chapter? For instance: make chapter N=3"; exit 1; }
 	$(BIN)/python tools/notebooks.py run $(CHAPTER)
 	$(BIN)/jupyter-book build . --quiet
-	@echo "Look at: file://$(CURDIR)/_build/html/$(CHAPTER:.ipynb=.html)"
+	@echo "Look at: file://$(subst $() $(),%20,$(CURDIR))/_build/html/$(CHAPTER:.ipynb=.html)"
 
 book: environment
 	$(BIN)/jupyter-book build .
@@ -99,10 +102,10 @@ types: environment
 
 javascript: environment node_modules/.package-lock.json
 	@echo; echo "== JavaScript: types, style, and a bundle no older than its source =="
-	PATH="$(abspath $(BIN)):$$PATH" npm run --silent check
+	$(ON_PATH) npm run --silent check
 
 node_modules/.package-lock.json: package.json package-lock.json | environment
-	PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	$(ON_PATH) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 near: environment node_modules/.package-lock.json
@@ -126,13 +129,14 @@ $(PLAIN): chapters/$(notdir $(PLAIN)) | environment
 nbval: environment binder-environment $(PLAIN)
 	@echo; echo "== Notebooks: alone, as on Binder, every cell gives its stored output again =="
 	rm -rf build stn_tutorial.egg-info
-	PATH="$(abspath $(BINDER))/bin:$$PATH" PIP_QUIET=1 binder/postBuild
+	binder=$$(cd $(BINDER) && pwd) && PATH="$$binder/bin:$$PATH" PIP_QUIET=1 binder/postBuild
 	rm -rf build stn_tutorial.egg-info
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && set -- \
 	&& for path in $(LONGEST) $(filter-out $(LONGEST),$(CHAPTERS)) $(PLAIN); do \
 	  name=$$(echo $$path | tr / -); alone="$$folder/$$name"; \
 	  mkdir "$$alone" && cp $$path "$$alone/$$name" && set -- "$$@" "$$alone" || exit; \
-	done && JUPYTER_PATH="$(abspath $(BINDER))/share/jupyter" $(BIN)/pytest \
+	done && binder=$$(cd $(BINDER) && pwd) \
+	&& JUPYTER_PATH="$$binder/share/jupyter" $(BIN)/pytest \
 	  $(TWO) loadfile --no-loadscope-reorder \
 	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$@"
 
@@ -161,7 +165,7 @@ lab: environment
 	$(BIN)/jupyter lab chapters
 
 watch: environment node_modules/.package-lock.json
-	PATH="$(abspath $(BIN)):$$PATH" npm run watch
+	$(ON_PATH) npm run watch
 
 # What stands in the lock stays as it is, as far as requirements.txt allows. For the
 # newest of everything, remove the file first.

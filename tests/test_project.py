@@ -1,6 +1,7 @@
 """The project's own files agree with each other."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,72 @@ def test_the_lock_holds_the_pins_and_no_address() -> None:
     entries = re.split(r"\n(?=\S)", lock.split("make lock\n")[1])
     assert len(entries) > len(pins)
     assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    """A tag or a branch may be moved to other code; a commit's hash may not."""
+    used = [
+        line.strip()
+        for path in (ROOT / ".github").rglob("*.yml")
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(r"\buses:", line)
+    ]
+    assert len(used) > 10
+    pinned = re.compile(r"(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
+    assert [line for line in used if not pinned.fullmatch(line)] == []
+    versions: dict[str, set[str]] = {}
+    for line in used:
+        name, pin = line.split("uses: ")[1].split("@")
+        versions.setdefault(name, set()).add(pin)
+    assert all(len(pins) == 1 for pins in versions.values()), versions
+
+
+def test_workflows_install_from_the_lock_alone() -> None:
+    """What publishes a release must not be built by whatever is the newest."""
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
+            for step in job["steps"]:
+                assert not re.search(r"\b(pip|pipx|uvx|npm|npx)\b", step.get("run", ""))
+
+
+def test_files_come_out_the_same_on_every_system() -> None:
+    """Line ends too: outputs, bundles and hashes are compared byte for byte."""
+    done = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "--eol"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("no git repository here")
+    for line in done.stdout.splitlines():
+        index, _, attributes = line.partition("\t")[0].partition("w/")
+        if index.strip() == "i/-text":
+            assert "attr/-text" in attributes, line
+        else:
+            assert index.strip() in ("i/lf", "i/none"), line
+            assert "attr/text=auto eol=lf" in attributes, line
+
+
+@pytest.mark.parametrize("place", ["book", "environment"])
+def test_folders_may_have_spaces_in_their_names(place: str, tmp_path: Path) -> None:
+    """In each command that make would run, such a name is one word, or part of one."""
+    folder = tmp_path / "one two"
+    (folder / "chapters").mkdir(parents=True)
+    for name in ("Makefile", "package.json", "package-lock.json"):
+        shutil.copy(ROOT / name, folder)
+    for path in CHAPTERS.glob("*.ipynb"):
+        (folder / "chapters" / path.name).touch()
+    environment = ".venv" if place == "book" else f"{tmp_path}/one two/venv"
+    command = ["make", "-n", "test", "book", "lab", "watch", "lock", "links"]
+    done = subprocess.run(
+        [*command, f"VENV={environment}"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stdout, comments=False)
+    assert len(words) > 50
+    assert not [word for word in words if word.startswith("two/")]
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

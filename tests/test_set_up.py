@@ -1,16 +1,19 @@
 """The environment is made again where it has to be, and only there."""
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import set_up
 from mirrors import Mirrors
 from set_up import (
     RECIPE,
     answers,
+    locked,
     main,
     place,
     python_of,
@@ -48,6 +51,56 @@ def test_a_moved_environment_does_not_work_here(environment: Path) -> None:
     assert works_here(environment)
     moved = environment.rename(environment.with_name("moved"))
     assert not works_here(moved)
+
+
+@pytest.mark.parametrize("fault", ["moved", "copied", "no Python"])
+def test_it_is_made_again_with_a_word(
+    fault: str,
+    environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands = []
+    monkeypatch.setattr(set_up, "run", lambda *parts: commands.append(parts))
+    monkeypatch.setattr(set_up, "torch_options", list)
+    folder = environment
+    if fault == "moved":
+        folder = environment.rename(environment.with_name("with a space"))
+    elif fault == "copied":
+        folder = environment.with_name("copy")
+        shutil.copytree(environment, folder, symlinks=True)
+    else:
+        python_of(environment).unlink()
+    main([str(folder)])
+    assert (
+        "was moved or has lost its Python: making it again" in capsys.readouterr().out
+    )
+    assert commands[0] == (sys.executable, "-m", "venv", "--clear", folder)
+    assert (folder / ".ready").read_text("utf-8") == receipt(folder, RECIPE)
+
+
+def test_after_a_change_of_the_lock_it_is_brought_up_to_date(
+    environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands = []
+    monkeypatch.setattr(set_up, "run", lambda *parts: commands.append(parts))
+    monkeypatch.setattr(set_up, "torch_options", list)
+    (environment / ".ready").write_text(f"{place(environment)}of before\n", "utf-8")
+    main([str(environment)])
+    assert "up to date" in capsys.readouterr().out
+    assert not any("venv" in command for command in commands)
+    hashed = [command for command in commands if "--require-hashes" in command]
+    assert len(hashed) == 2  # uv itself, and what the lock holds
+
+
+def test_what_installs_all_is_checked_by_its_hash_too() -> None:
+    entry = locked("uv")
+    assert entry.startswith(f"{set_up.pin('uv')} \\\n")
+    assert entry.count("==") == 1
+    assert entry.count("--hash=sha256:") > 10
+    assert entry.endswith("\n")
 
 
 def test_an_environment_without_its_python_does_not_work(environment: Path) -> None:

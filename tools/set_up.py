@@ -4,8 +4,9 @@
     python3 tools/set_up.py --binder FOLDER    what Binder installs, and no more
 
 `requirements.lock` names the exact versions; uv installs them and checks each file by
-its hash. PyTorch is not in it, because its build depends on the machine: pip installs
-the version of `requirements.txt`, on Linux the build without graphics cards.
+its hash, after pip has done so with uv itself. PyTorch is not in the lock: its build
+depends on the machine, and the one without graphics cards has an index of its own, with
+other files than PyPI's. So pip installs the version of `requirements.txt`, unchecked.
 An environment that is up to date stays as it is.
 """
 
@@ -71,6 +72,13 @@ def pin(package: str) -> str:
     text = (ROOT / "requirements.txt").read_text("utf-8")
     (line,) = re.findall(rf"^{package}==\S+", text, re.M)
     return line
+
+
+def locked(package: str) -> str:
+    """The entry of `requirements.lock` for a package, with its files' hashes."""
+    text = (ROOT / "requirements.lock").read_text("utf-8")
+    (entry,) = re.findall(rf"^{package}==.*\n(?:[ ]+.*\n)+", text, re.M)
+    return entry
 
 
 def answers(address: str, seconds: float = 3) -> bool:
@@ -139,7 +147,9 @@ def make(folder: Path) -> None:
         (folder / ".ready").write_text(place(folder), "utf-8")
     pip = [python, "-m", "pip", "install", "-qq", "--no-compile"]
     uv = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
-    run(*pip, pin("uv"))
+    first = folder / "first.txt"
+    first.write_text(locked("uv"), "utf-8")
+    run(*pip, "--no-deps", "--require-hashes", "--requirement", first)
     run(*uv, "--no-deps", "--require-hashes", "--requirement", "requirements.lock")
     run(*pip, *torch_options(), pin("torch"))
     run(*uv, "--no-deps", "--no-build-isolation", "--editable", ".")
