@@ -91,6 +91,7 @@ def test_trials_are_recorded_once(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(difficulty, "OUT", tmp_path / "difficulty.json")
     monkeypatch.setattr(difficulty, "IMAGES", 256)
     monkeypatch.setattr(difficulty, "SEEDS", [0])
+    monkeypatch.setattr(difficulty, "AT_LENGTH", [])
     monkeypatch.delitem(difficulty.READINGS, "P")
     difficulty.try_difficulties()
     content = (tmp_path / "difficulty.json").read_bytes()
@@ -105,3 +106,12 @@ def test_trials_are_recorded_once(monkeypatch, tmp_path, capsys):
     difficulty.try_difficulties()
     assert capsys.readouterr().out.count("%") == 1
     assert (tmp_path / "difficulty.json").read_bytes() == content
+
+
+def test_what_is_trained_at_length_sees_as_many_images_as_the_tables_network():
+    trials = list(difficulty.trials())
+    longest = table1.table_recipe("mnist", "fcn").images
+    assert [trial["seed"] for trial in trials if trial["images"] == longest] == [0] * 4
+    for trial in trials:
+        _, sizes = difficulty.READINGS[trial["distortion"]][trial["reading"]]
+        assert trial["pixels"] in sizes

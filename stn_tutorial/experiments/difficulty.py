@@ -20,7 +20,7 @@ from stn_tutorial.affine import affine_grid, identity, rotation
 from stn_tutorial.data.digits import Digits
 from stn_tutorial.distortions import uniform
 from stn_tutorial.experiments.records import new_network
-from stn_tutorial.experiments.table1 import split_digits
+from stn_tutorial.experiments.table1 import split_digits, table_recipe
 from stn_tutorial.files import RECORDED, write_whole
 from stn_tutorial.networks import table_network
 from stn_tutorial.training import Recipe, train
@@ -35,6 +35,13 @@ from stn_tutorial.warps import (
 OUT = RECORDED / "difficulty.json"
 IMAGES = 400_000
 SEEDS = range(3)
+# What is trained once more, with one seed, on as many images as the table's FCN.
+AT_LENGTH = [
+    ("P", "source, x and y", 4.5),
+    ("P", "source, x and y", 4),
+    ("E", "source, x and y", 2.5),
+    ("RTS", "to the edge", 7),
+]
 
 Reading = Callable[[int, torch.Generator, float], Tensor]
 
@@ -132,17 +139,18 @@ def distort_by(
 
 def trials() -> Iterator[dict]:
     """List what is to be tried, one entry a training."""
-    for seed in SEEDS:
-        for name, readings in READINGS.items():
-            for reading, (_, sizes) in readings.items():
-                for pixels in sizes:
-                    yield {
-                        "distortion": name,
-                        "reading": reading,
-                        "pixels": pixels,
-                        "images": IMAGES,
-                        "seed": seed,
-                    }
+    wanted = [
+        (name, reading, pixels, IMAGES, seed)
+        for seed in SEEDS
+        for name, readings in READINGS.items()
+        for reading, (_, sizes) in readings.items()
+        for pixels in sizes
+    ]
+    images = table_recipe("mnist", "fcn").images
+    wanted += [(*which, images, 0) for which in AT_LENGTH]
+    names = ("distortion", "reading", "pixels", "images", "seed")
+    for trial in wanted:
+        yield dict(zip(names, trial, strict=True))
 
 
 def difficulty(trial: dict, digits: Digits, held: tuple[Tensor, Tensor]) -> float:
@@ -163,7 +171,7 @@ def difficulty(trial: dict, digits: Digits, held: tuple[Tensor, Tensor]) -> floa
 
 
 def try_difficulties() -> None:
-    """Train on every reading with three seeds: half an hour of a core.
+    """Train on every reading with three seeds: an hour of a core.
 
     What is on record is not trained again.
     """
