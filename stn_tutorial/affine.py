@@ -6,6 +6,7 @@ to *source* (input) coordinates, both in normalised (x, y) with y pointing down.
 
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
+from numbers import Integral, Real
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -89,15 +90,17 @@ def affine(
         theta, shape (N, 2, 3); N = 1 when all six are floats.
 
     Raises:
+        TypeError: an entry is neither a real number nor a tensor.
         ValueError: an entry is complex or has more than one dimension, or lengths
             differ.
 
     Paper: equation (1). Built in chapter 1, without tensors as entries.
     """
     given = (a, b, tx, c, d, ty)
+    _check_numbers(given)
     tensors = [entry for entry in given if isinstance(entry, Tensor)]
     if dtype is None:
-        kinds = [e.dtype for e in tensors if e.is_floating_point() or e.is_complex()]
+        kinds = [e.dtype for e in tensors if e.is_floating_point()]
         dtype = reduce(torch.promote_types, kinds or [torch.get_default_dtype()])
     if device is None and tensors:
         device = tensors[0].device
@@ -134,8 +137,12 @@ def identity(
     Returns:
         theta, shape (n, 2, 3).
 
+    Raises:
+        ValueError: n is not a whole number from 0 on.
+
     Built in chapter 1, without ``dtype`` and ``device``.
     """
+    _check_whole("n", n, least=0)
     one = affine(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, dtype=dtype, device=device)
     return one.repeat(n, 1, 1)
 
@@ -212,8 +219,12 @@ def rotation(
     Returns:
         theta, shape (N, 2, 3).
 
+    Raises:
+        TypeError, ValueError: as in :func:`affine`.
+
     Built in chapter 1, without ``dtype`` and ``device``.
     """
+    _check_numbers([angle_deg])
     if not isinstance(angle_deg, Tensor):  # a float has digits for any dtype
         wide = at_least_float32(dtype or torch.get_default_dtype())
         angle_deg = torch.as_tensor(angle_deg, dtype=wide, device=device)
@@ -334,11 +345,13 @@ def normalised_to_pixel_matrix(
         shape (1, 2, 3).
 
     Raises:
+        TypeError: align_corners is not True or False.
         ValueError: size is not two positive integers, or a side is one pixel
             long under ``align_corners=True`` (its -1 and 1 would be one point).
 
     Built in chapter 1, without one number for a square.
     """
+    _check_align_corners(align_corners)
     height, width = pair(size)
     if align_corners and (height == 1 or width == 1):
         raise ValueError(
@@ -444,11 +457,7 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
         ValueError: neither one nor two positive whole numbers.
     """
     sides: tuple = tuple(size) if isinstance(size, Sequence) else (size, size)
-    try:
-        wrong = len(sides) != 2 or any(isinstance(n, float) or n < 1 for n in sides)
-    except (TypeError, ValueError):  # texts, None, an array have no such order
-        wrong = True
-    if wrong:
+    if len(sides) != 2 or not all(_is_whole(n) and n >= 1 for n in sides):
         raise ValueError(
             f"expected a size (H, W) of positive whole numbers, or one such number for "
             f"a square, but got {size!r}"
@@ -464,8 +473,14 @@ def pixel_centres(
     With ``align_corners=False`` the outer ones stand half a pixel inside -1 and 1;
     with True they stand on them. One lone pixel has its centre at 0.
 
+    Raises:
+        TypeError: align_corners is not True or False.
+        ValueError: n is not a whole number from 0 on.
+
     Built in chapter 1.
     """
+    _check_whole("n", n, least=0)
+    _check_align_corners(align_corners)
     span = n - 1 if align_corners else n
     return (2 * torch.arange(n, dtype=dtype) - (n - 1)) / max(span, 1)
 
@@ -490,6 +505,7 @@ def affine_grid(
         it in place.
 
     Raises:
+        TypeError: theta is not a tensor, or align_corners not True or False.
         ValueError: theta is not a floating (N, 2, 3), size is not (N, C, H, W) of
             positive integers, or theta holds neither one transform nor N.
 
@@ -505,6 +521,40 @@ def affine_grid(
     first, second, shift = theta[..., None, None].unbind(2)
     sources = (first * x + shift) + second * y[:, None]  # (N or 1, 2, H, W)
     return sources.permute(0, 2, 3, 1).expand(n, height, width, 2)
+
+
+def _is_whole(n: object) -> bool:
+    """Whether it is a whole number: Python's, NumPy's, or one that is traced."""
+    if isinstance(n, Tensor):
+        return n.dim() == 0 and not (n.is_floating_point() or n.is_complex())
+    return isinstance(n, (Integral, torch.SymInt))
+
+
+def _check_whole(name: str, n: int, least: int = 1) -> None:
+    if not _is_whole(n) or n < least:
+        raise ValueError(
+            f"expected {name} to be a whole number from {least} on, but got {n!r}"
+        )
+
+
+def _check_align_corners(align_corners: bool | None) -> None:
+    """Refuse a text, which would count as True; None is False, as in PyTorch."""
+    if align_corners not in (True, False, None):
+        raise TypeError(
+            f"expected align_corners to be True or False, but got {align_corners!r}"
+        )
+
+
+def _check_numbers(given: Sequence[Number]) -> None:
+    for entry in given:
+        if not isinstance(entry, (Tensor, Real, torch.SymInt, torch.SymFloat)):
+            raise TypeError(
+                "expected real numbers or tensors of them, but got a "
+                f"{type(entry).__name__}; torch.as_tensor makes a tensor of an array "
+                "or a list"
+            )
+        if isinstance(entry, Tensor) and entry.is_complex():
+            raise ValueError(f"expected real floating point numbers, got {entry.dtype}")
 
 
 def _check_theta(theta: Tensor) -> None:
@@ -530,8 +580,9 @@ def check_output_size(theta: Tensor, size: Sequence[int]) -> None:
     if (
         not isinstance(size, Sequence)
         or len(size) != 4
+        or not all(map(_is_whole, size))
         or size[0] < 0
-        or any(isinstance(n, float) or n < 1 for n in size[1:])
+        or any(n < 1 for n in size[1:])
     ):
         raise ValueError(
             "expected size (N, C, H, W) of the output, with positive whole numbers "

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_tutorial.affine import (
+    _check_align_corners,
     _check_theta,
+    _check_whole,
     affine_grid,
     at_least_float32,
     pair,
@@ -87,8 +89,12 @@ def sample_with_loops(
     Returns:
         a tensor with no dimensions.
 
+    Raises:
+        ValueError: the image is not (H, W).
+
     Paper: equation (3). Built in chapter 2.
     """
+    _check_plane(image)
     height, width = image.shape
     value = torch.zeros_like(image[0, 0])
     for n in range(height):
@@ -106,8 +112,14 @@ def unnormalise(coordinate: Tensor, size: int, align_corners: bool) -> Tensor:
         align_corners: whether -1 and 1 are the centres of the outer pixels
             (True) or their outer edges (False).
 
+    Raises:
+        TypeError: align_corners is not True or False.
+        ValueError: size is not a whole number from 1 on.
+
     Built in chapter 2, without ``align_corners=True`` and without rounding once only.
     """
+    _check_whole("size", size)
+    _check_align_corners(align_corners)
     if align_corners:
         return (coordinate + 1) * ((size - 1) / 2)
     # One fused multiply-add, rounded once, as in PyTorch's own sampler: at a whole
@@ -126,8 +138,14 @@ def reflect(position: Tensor, size: int, align_corners: bool) -> Tensor:
         size: number of pixels along this side.
         align_corners: where the mirror stands.
 
+    Raises:
+        TypeError: align_corners is not True or False.
+        ValueError: size is not a whole number from 1 on.
+
     Built in chapter 2, without ``align_corners=True``.
     """
+    _check_whole("size", size)
+    _check_align_corners(align_corners)
     low, span = (0.0, size - 1) if align_corners else (-0.5, size)
     if span == 0:
         return 0 * position
@@ -144,8 +162,12 @@ def clip(position: Tensor, size: int) -> Tensor:
         position: in pixels, any shape.
         size: number of pixels along this side.
 
+    Raises:
+        ValueError: size is not a whole number from 1 on.
+
     Used in chapter 2.
     """
+    _check_whole("size", size)
     inside = (position > 0) & (position < size - 1)
     return torch.where(inside, position, position.detach().clamp(0, size - 1))
 
@@ -159,8 +181,16 @@ def pad(position: Tensor, size: int, padding_mode: str, align_corners: bool) -> 
         padding_mode: one of ``PADDINGS``.
         align_corners: where ``"reflection"`` has its mirror.
 
+    Raises:
+        TypeError: align_corners is not True or False.
+        ValueError: an unknown padding_mode, or a size that is not a whole number from
+            1 on.
+
     Used in chapter 2.
     """
+    _check_padding(padding_mode)
+    _check_whole("size", size)
+    _check_align_corners(align_corners)
     if padding_mode == "zeros":
         return position
     if padding_mode == "reflection":
@@ -206,8 +236,12 @@ def neighbours(position: Tensor, mode: str) -> Iterator[Tensor]:
         whole numbers (float), shaped like position: one for the single-pixel
         modes, two for ``"bilinear"``, four for ``"bicubic"``.
 
+    Raises:
+        ValueError: an unknown mode, told when the first of them is asked for.
+
     Used in chapter 2.
     """
+    _check_mode(mode)
     position = position.detach()
     if mode == "nearest":
         yield position.round()
@@ -223,7 +257,7 @@ def look_up(input: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
     Args:
         input: shape (N, C, H, W).
-        x: columns, shape (N, h, w), whole numbers, float.
+        x: columns, shape (N, h, w), whole numbers, float; NaN counts as outside.
         y: rows, the same shape.
 
     Returns:
@@ -269,6 +303,7 @@ def grid_sample(
         where the grid is NaN, and where it reads a pixel that is NaN.
 
     Raises:
+        TypeError: the input is not a tensor, or align_corners not True or False.
         ValueError: a shape, dtype, device or option is wrong, or a grid for an input
             of whole numbers, which know no NaN, is NaN.
 
@@ -334,6 +369,7 @@ def warp(
         shape (N, C, h, w), dtype of the input.
 
     Raises:
+        TypeError: input or theta is not a tensor, or align_corners not True or False.
         ValueError: a shape, dtype or option is wrong.
 
     Built in chapter 2, without the sampler's options.
@@ -399,11 +435,21 @@ def _bell(sigma: float, like: Tensor) -> Tensor:
     return ((x / (sigma or 1)) ** 2 / -2).softmax(dim=0)
 
 
-def _check_options(mode: str, padding_mode: str) -> None:
+def _check_plane(image: Tensor) -> None:
+    if image.dim() != 2:
+        raise ValueError(
+            f"expected one image of shape (H, W), but got {tuple(image.shape)}"
+        )
+
+
+def _check_mode(mode: str) -> None:
     if mode not in KERNELS:
         raise ValueError(
             f"expected mode to be one of {list(KERNELS)}, but got: '{mode}'"
         )
+
+
+def _check_padding(padding_mode: str) -> None:
     if padding_mode not in PADDINGS:
         raise ValueError(
             f"expected padding_mode to be one of {list(PADDINGS)}, "
@@ -412,7 +458,8 @@ def _check_options(mode: str, padding_mode: str) -> None:
 
 
 def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
-    _check_options(mode, padding_mode)
+    _check_mode(mode)
+    _check_padding(padding_mode)
     _check_images(input)
     if not isinstance(grid, Tensor) or grid.dim() != 4 or grid.shape[-1] != 2:
         raise ValueError(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_tutorial.affine import affine_grid, identity
+from stn_tutorial.affine import _is_whole, affine_grid, identity
 from stn_tutorial.distortions import SIDES
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 from stn_tutorial.warps import control_points, projective_grid, thin_plate_spline_grid
@@ -77,7 +77,8 @@ class Network(nn.Module):
             before the classifier sees it.
 
     Raises:
-        ValueError: a pool of less than 1, or of more than 1 without a transformer.
+        ValueError: a pool that is not a whole number from 1 on, or one of more than 1
+            without a transformer.
 
     Paper: section 4.1. Built in chapter 5.
     """
@@ -89,10 +90,11 @@ class Network(nn.Module):
         pool: int = 1,
     ) -> None:
         super().__init__()
-        if pool < 1 or (pool > 1 and transformer is None):
+        if not _is_whole(pool) or pool < 1 or (pool > 1 and transformer is None):
             raise ValueError(
-                "expected pool to be at least 1, and 1 without a transformer (it makes "
-                f"the transformer's output smaller), but got pool={pool}"
+                "expected pool to be a whole number of at least 1, and 1 without a "
+                "transformer (it makes the transformer's output smaller), but got "
+                f"pool={pool}"
             )
         self.classifier = classifier
         self.transformer = transformer
@@ -117,7 +119,8 @@ class Network(nn.Module):
 
 
 def _check_shape(in_shape: Sequence[int], side: int) -> None:
-    if len(in_shape) != 3 or in_shape[0] < 1 or min(in_shape[1:]) < side:
+    whole = len(in_shape) == 3 and all(map(_is_whole, in_shape))
+    if not whole or in_shape[0] < 1 or min(in_shape[1:]) < side:
         raise ValueError(
             f"expected in_shape (C, H, W) of images of at least {side}x{side} pixels, "
             f"but got {tuple(in_shape)}"
@@ -125,10 +128,12 @@ def _check_shape(in_shape: Sequence[int], side: int) -> None:
 
 
 def _check_counts(name: str, counts: Sequence[int], wanted: int | None = None) -> None:
-    if min(counts, default=1) < 1 or wanted not in (None, len(counts)):
+    whole = all(map(_is_whole, counts)) and wanted in (None, len(counts))
+    if not whole or min(counts, default=1) < 1:
         many = "" if wanted is None else f"{wanted} "
         raise ValueError(
-            f"expected {name} to be {many}numbers from 1 on, but got {tuple(counts)}"
+            f"expected {name} to be {many}whole numbers from 1 on, but got "
+            f"{tuple(counts)}"
         )
 
 

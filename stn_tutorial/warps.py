@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stn_tutorial.affine import (
+    _check_whole,
     at_least_float32,
     check_output_size,
     homogeneous,
@@ -273,10 +274,13 @@ def projective_from_matrix(
         it is that one which can be seen. (OpenCV shows both.)
 
     Raises:
-        ValueError: matrix is not of such a shape, or a size not (H, W); the middle of
-            the output lies on the horizon; or a forward matrix has no inverse.
+        ValueError: matrix is not real and of such a shape, or a size not (H, W); the
+            middle of the output lies on the horizon; or a forward matrix has no
+            inverse.
     """
     dtype, eps = torch.get_default_dtype(), torch.finfo(torch.double).eps
+    if matrix.is_complex() if isinstance(matrix, Tensor) else np.iscomplexobj(matrix):
+        raise ValueError("expected a matrix of real numbers, but got complex ones")
     if not isinstance(matrix, Tensor):
         matrix = torch.tensor(np.asarray(matrix, dtype=float))
     elif matrix.is_floating_point():
@@ -374,8 +378,12 @@ def control_points(
         dtype: of the points; PyTorch's default if not given.
         device: of the points; PyTorch's default if not given.
 
+    Raises:
+        ValueError: side is not a whole number from 2 on.
+
     Used in chapter 6.
     """
+    _check_whole("side", side, least=2)
     line = torch.linspace(-1, 1, side, dtype=dtype, device=device)
     return torch.cartesian_prod(line, line).flip(1)
 

@@ -427,6 +427,88 @@ def test_book_aligns_the_outer_edges_unless_told():
     assert not torch.equal(affine_grid(theta, size), affine_grid(theta, size, True))
 
 
+@pytest.mark.parametrize("false", [0, 0.0, None, np.False_, torch.tensor(False)])
+def test_what_equals_true_or_false_is_taken_at_its_word(false):
+    theta, size = rotation(30), (1, 1, 4, 6)
+    for flag, meant in ((false, False), (not false, True)):
+        expected = F.affine_grid(theta, size, align_corners=meant)
+        assert_close(affine_grid(theta, size, flag), expected)
+        expected = normalised_to_pixel_matrix((4, 6), meant)
+        assert torch.equal(normalised_to_pixel_matrix((4, 6), flag), expected)
+
+
+ALIGNED = {
+    "grid": lambda flag: affine_grid(identity(), (1, 1, 4, 4), flag),
+    "centres": lambda flag: pixel_centres(4, flag),
+    "matrix": lambda flag: normalised_to_pixel_matrix(4, flag),
+    "from pixels": lambda flag: pixel_to_normalised(identity(), 4, 4, flag),
+    "to pixels": lambda flag: normalised_to_pixel(identity(), 4, 4, flag),
+}
+
+
+@pytest.mark.parametrize("call", ALIGNED.values(), ids=ALIGNED)
+@pytest.mark.parametrize("flag", ["False", "True", 2, []])
+def test_a_text_is_neither_true_nor_false(call, flag):
+    with pytest.raises(TypeError, match="align_corners to be True or False, but got"):
+        call(flag)
+
+
+SIZED = {
+    "grid": lambda n: affine_grid(identity(), (1, 1, n, 4)),
+    "channels": lambda n: affine_grid(identity(), (1, n, 4, 4)),
+    "batch": lambda n: affine_grid(identity(), (n, 1, 4, 4)),
+    "one number": lambda n: normalised_to_pixel_matrix(n, False),
+    "two numbers": lambda n: normalised_to_pixel_matrix((4, n), False),
+    "centres": lambda n: pixel_centres(n, False),
+    "copies": identity,
+}
+NOT_WHOLE = [4.0, 4.5, math.nan, "4", np.float32(4.5), torch.tensor(4.5), -1]
+
+
+@pytest.mark.parametrize("call", SIZED.values(), ids=SIZED)
+@pytest.mark.parametrize("n", NOT_WHOLE, ids=repr)
+def test_sizes_are_whole_numbers(call, n):
+    with pytest.raises(ValueError, match="whole number"):
+        call(n)
+
+
+@pytest.mark.parametrize("n", [3, np.int64(3), np.uint8(3), torch.tensor(3)], ids=repr)
+def test_whole_numbers_may_be_numpys_or_tensors(n):
+    theta = rotation(30)
+    expected = F.affine_grid(theta, (1, 1, 3, 5), align_corners=False)
+    assert_close(affine_grid(theta, (1, 1, n, 5)), expected)
+    expected = affine(1.5, 0, 1, 0, 1.5, 1)
+    assert torch.equal(normalised_to_pixel_matrix(n, False), expected)
+    assert_close(pixel_centres(n, False), torch.tensor([-2 / 3, 0, 2 / 3]))
+    assert torch.equal(identity(n), identity().repeat(3, 1, 1))
+
+
+NO_NUMBER = {
+    "imaginary": 1j,
+    "NumPy's imaginary": np.complex128(1 + 1j),
+    "text": "1",
+    "nothing": None,
+    "array": np.array([1 / 3, 2 / 3]),  # float64, of which float32 would be left
+    "list": [1.0, 2.0],
+}
+
+
+@pytest.mark.parametrize("build", [translation, scaling, rotation, shear])
+@pytest.mark.parametrize("entry", NO_NUMBER.values(), ids=NO_NUMBER)
+def test_what_is_no_number_is_named(build, entry):
+    told = f"numbers or tensors of them, but got a {type(entry).__name__}; torch.as_t"
+    with pytest.raises(TypeError, match=told):
+        build(*[entry] * (1 if build is rotation else 2))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+@pytest.mark.parametrize("build", [translation, scaling, rotation, shear])
+def test_no_imaginary_part_is_lost(build, dtype):
+    given = [torch.tensor([1 + 1j])] * (1 if build is rotation else 2)
+    with pytest.raises(ValueError, match="real floating point .* got torch.complex64"):
+        build(*given, dtype=dtype)
+
+
 BAD = {
     "matrix entry": (
         lambda: affine(torch.zeros(2, 2), 0, 0, 0, 1, 0),

@@ -30,6 +30,8 @@ from stn_tutorial.interpolation import (
     clip,
     grid_sample,
     integer_kernel,
+    neighbours,
+    pad,
     reflect,
     sample_with_loops,
     unnormalise,
@@ -896,6 +898,85 @@ BAD_WARP = {
 def test_bad_input_of_warp_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         warp(*arguments)
+
+
+PLACES = torch.tensor([-2.0, 0.25, 3.5, 9.0])  # along a side of four pixels
+
+
+def test_pad_by_hand():
+    padded = {mode: pad(PLACES, 4, mode, False).tolist() for mode in PADDINGS}
+    assert padded == {
+        "zeros": [-2, 0.25, 3.5, 9],
+        "border": [0, 0.25, 3, 3],
+        "reflection": [1, 0.25, 3, 1],
+    }
+
+
+def test_neighbours_by_hand():
+    """Halves to the even pixel, halves up, two around a place, four around it."""
+    found = {
+        mode: [each.tolist() for each in neighbours(torch.tensor([2.5]), mode)]
+        for mode in KERNELS
+    }
+    assert found == {
+        "nearest": [[2]],
+        "integer": [[3]],
+        "bilinear": [[2], [3]],
+        "bicubic": [[1], [2], [3], [4]],
+    }
+
+
+@pytest.mark.parametrize("mode", ["Zeros", "zero", "border ", "", None])
+def test_an_unknown_padding_is_none(mode):
+    with pytest.raises(ValueError, match=f"padding_mode to be .*but got: '{mode}'"):
+        pad(PLACES, 4, mode, False)
+
+
+@pytest.mark.parametrize("mode", ["Bicubic", "cubic", "linear", "", None])
+def test_an_unknown_mode_has_no_neighbours(mode):
+    with pytest.raises(ValueError, match=f"mode to be one of .*but got: '{mode}'"):
+        next(neighbours(PLACES, mode))
+
+
+SIDED = {
+    "unnormalise": lambda n, flag=False: unnormalise(PLACES, n, flag),
+    "reflect": lambda n, flag=False: reflect(PLACES, n, flag),
+    "clip": lambda n, flag=False: clip(PLACES, n),
+    "pad by zeros": lambda n, flag=False: pad(PLACES, n, "zeros", flag),
+    "pad by the border": lambda n, flag=False: pad(PLACES, n, "border", flag),
+    "pad by a mirror": lambda n, flag=False: pad(PLACES, n, "reflection", flag),
+}
+
+
+@pytest.mark.parametrize("call", SIDED.values(), ids=SIDED)
+@pytest.mark.parametrize("n", [2.5, 4.0, 0, -1, float("nan"), torch.tensor(4.5)])
+def test_a_side_is_a_whole_number_of_pixels(call, n):
+    with pytest.raises(ValueError, match="size to be a whole number from 1 on"):
+        call(n)
+
+
+@pytest.mark.parametrize("call", SIDED.values(), ids=SIDED)
+def test_a_side_may_be_numpys_or_a_tensor(call):
+    for n in (np.int64(4), torch.tensor(4)):
+        assert torch.equal(call(n), call(4))
+
+
+ALIGNED = {name: call for name, call in SIDED.items() if name != "clip"} | {
+    "sample": lambda _, flag: grid_sample(IMAGE, GRID, align_corners=flag),
+    "warp": lambda _, flag: warp(IMAGE, identity(), align_corners=flag),
+}
+
+
+@pytest.mark.parametrize("call", ALIGNED.values(), ids=ALIGNED)
+@pytest.mark.parametrize("flag", ["False", "True", 2])
+def test_a_text_is_neither_true_nor_false(call, flag):
+    with pytest.raises(TypeError, match="align_corners to be True or False, but got"):
+        call(4, flag)
+
+
+def test_an_image_for_the_loops_has_two_axes():
+    with pytest.raises(ValueError, match=r"shape \(H, W\), but got \(1, 4, 5\)"):
+        sample_with_loops(IMAGE[0], torch.tensor(1.0), torch.tensor(1.0), clip)
 
 
 def test_an_array_or_a_picture_is_no_tensor():

@@ -1,5 +1,6 @@
 """The table's networks: their sizes and shapes, how they start, what they can learn."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from stn_tutorial.networks import (
     multiplies_bfloat16,
     table_network,
 )
+from stn_tutorial.transformer import SpatialTransformer
 from stn_tutorial.warps import projective_grid, thin_plate_spline_grid
 
 KINDS = ("fcn", "cnn", "cnn-compact")
@@ -372,12 +374,20 @@ BAD = {
     "cnn of no channel": (lambda: cnn((0, 28, 28), (4, 5)), r"but got \(0, 28, 28\)"),
     "cnn without channels": (lambda: cnn((28, 28), (4, 5)), r"\(C, H, W\) .* \(28, 28"),
     "cnn of one layer": (lambda: cnn(SHAPE, (4,)), r"filters to be 2 .* got \(4,\)"),
-    "cnn of no filters": (lambda: cnn(SHAPE, (0, 5)), r"2 numbers from 1 .* \(0, 5\)"),
+    "cnn of no filters": (lambda: cnn(SHAPE, (0, 5)), r"2 whole .* from 1 .* \(0, 5\)"),
+    "cnn of half a filter": (lambda: cnn(SHAPE, (2.5, 5)), r"whole .* \(2.5, 5\)"),
+    "cnn of half a pixel": (lambda: cnn((1, 28.5, 28), (4, 5)), r"got \(1, 28.5, 28"),
+    "fcn of half a unit": (lambda: fcn(SHAPE, (2.5,)), r"whole .* got \(2.5,\)"),
+    "compact of nan": (lambda: compact_cnn((math.nan,)), r"whole .* got \(nan,\)"),
     "fcn of no pixels": (lambda: fcn((1, 0, 28), ()), r"1x1 .* got \(1, 0, 28\)"),
     "fcn of no units": (lambda: fcn(SHAPE, (9, 0)), r"hidden to be .* got \(9, 0\)"),
     "compact of none": (lambda: compact_cnn(()), "at least one convolution"),
     "compact of 0": (lambda: compact_cnn((4, 0)), r"filters to be .* got \(4, 0\)"),
     "nothing to pool": (lambda: Network(nn.Flatten(), pool=2), "but got pool=2"),
+    "pool of a half": (
+        lambda: Network(nn.Flatten(), SpatialTransformer(nn.Flatten()), pool=1.5),
+        "whole number of at least 1, .* got pool=1.5",
+    ),
     "pool of 0": (lambda: Network(nn.Flatten(), pool=0), "at least 1, .* got pool=0"),
     "nothing to straighten": (
         lambda: Network(nn.Flatten()).straighten(torch.zeros(2, *SHAPE)),

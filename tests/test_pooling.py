@@ -1,5 +1,8 @@
 """Pooling against PyTorch, receptive fields against autograd, measures by hand."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -180,6 +183,22 @@ def test_relative_difference_of_halves_is_that_of_the_same_numbers(dtype):
     assert relative_difference(a, -a) == pytest.approx(2**0.5)
 
 
+@pytest.mark.parametrize("size", [1e-45, 1e-38, 1e-30, 1e30, 3e38])
+def test_relative_difference_of_the_smallest_and_largest_numbers(size):
+    """Their squares are 0 or infinite in their own precision."""
+    a = size * torch.tensor([[1.0, 0, 1], [1, 1, 0]])
+    b = size * torch.tensor([[0.0, 1, 0], [1, 1, 0]])
+    assert relative_difference(a, -a) == pytest.approx(2**0.5)
+    assert relative_difference(a, b) == pytest.approx(0.5)  # disjoint, and equal
+
+
+def test_relative_difference_of_what_is_no_number_is_none():
+    a, b = torch.rand(2, 3), torch.rand(2, 3)
+    a[1, 2] = math.nan
+    assert math.isnan(relative_difference(a, b))
+    assert math.isnan(relative_difference(b, a))
+
+
 def test_relative_difference_of_bytes_does_not_wrap_around():
     a, b = torch.tensor([[0, 3]]).byte(), torch.tensor([[4, 0]]).byte()
     assert relative_difference(a, b) == 1
@@ -244,11 +263,59 @@ def test_what_is_not_equivariant(features, dx, step):
 BAD = {
     "no batch": (
         lambda: max_pool2d(torch.zeros(1, 4, 4)),
-        r"expected input of shape \(N, C, H, W\), but got \(1, 4, 4\)",
+        r"expected input of shape \(N, C, H, W\), with .*, but got shape \(1, 4, 4\)",
     ),
     "no batch, anti-aliased": (
         lambda: anti_aliased_max_pool2d(torch.zeros(1, 4, 4)),
-        r"expected input of shape \(N, C, H, W\), but got \(1, 4, 4\)",
+        r"expected input of shape \(N, C, H, W\), with .*, but got shape \(1, 4, 4\)",
+    ),
+    "no batch, moved": (
+        lambda: shift(torch.zeros(1, 4, 4), 1),
+        r"expected input of shape \(N, C, H, W\), with .*, but got shape \(1, 4, 4\)",
+    ),
+    "the mean of whole numbers": (
+        lambda: avg_pool2d(torch.ones(1, 1, 4, 4).int()),
+        "floating point type, to be averaged, but got torch.int32",
+    ),
+    "whole numbers, anti-aliased": (
+        lambda: anti_aliased_max_pool2d(torch.ones(1, 1, 4, 4) > 0),
+        "floating point type, to be averaged, but got torch.bool",
+    ),
+    "complex, moved": (
+        lambda: shift(torch.ones(1, 1, 4, 4) * 1j, 1),
+        "real floating point numbers, got torch.complex64",
+    ),
+    "layer of half a pixel": (
+        lambda: receptive_field([(2.5, 2)]),
+        r"whole numbers of at least 1, but got \(2.5, 2\)",
+    ),
+    "layer of half a stride": (
+        lambda: receptive_field([(3, 2), (3, 1.5)]),
+        r"whole numbers of at least 1, but got \(3, 1.5\)",
+    ),
+    "layer of a tensor": (
+        lambda: receptive_field([(torch.tensor(2), 2)]),
+        r"whole numbers of at least 1, but got \(tensor\(2\), 2\)",
+    ),
+    "steps of half a pixel": (
+        lambda: equivariance_error(max_pool2d, torch.zeros(1, 1, 4, 4), 1, 0, 2.5),
+        "step to be a whole number from 1 on, but got 2.5",
+    ),
+    "no steps": (
+        lambda: equivariance_error(max_pool2d, torch.zeros(1, 1, 4, 4), 1, 0, 0),
+        "step to be a whole number from 1 on, but got 0",
+    ),
+    "no samples": (
+        lambda: relative_difference(torch.zeros(0, 3), torch.zeros(0, 3)),
+        r"at least one sample, .* of shape \(0, 3\)",
+    ),
+    "features without axes": (
+        lambda: relative_difference(torch.tensor(1.0), torch.tensor(2.0)),
+        r"at least one sample, .* of shape \(\)",
+    ),
+    "complex features": (
+        lambda: relative_difference(torch.ones(1, 3) * 1j, torch.ones(1, 3)),
+        "expected real features .* got torch.complex64 and torch.float32",
     ),
     "kernel of no pixels": (
         lambda: avg_pool2d(torch.zeros(1, 1, 4, 4), 0),
@@ -285,3 +352,17 @@ BAD = {
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda array: windows(array, 2, 2),
+        lambda array: avg_pool2d(array),
+        lambda array: anti_aliased_max_pool2d(array),
+        lambda array: shift(array, 1),
+    ],
+)
+def test_an_array_is_named(call):
+    with pytest.raises(TypeError, match="input to be a tensor .* but got a numpy"):
+        call(np.zeros((1, 1, 4, 4)))

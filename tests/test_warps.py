@@ -730,6 +730,22 @@ BAD = {
         lambda: projective_grid(IDENTITY, (1, 1, 4.5, 4)),
         r"positive whole numbers C, H, W, but got \(1, 1, 4.5, 4\)",
     ),
+    "a complex matrix": (
+        lambda: projective_from_matrix(torch.eye(3) * (1 + 1j), 4, 4),
+        "a matrix of real numbers, but got complex",
+    ),
+    "a complex array": (
+        lambda: projective_from_matrix(np.eye(3) * (1 + 1j), 4, 4),
+        "a matrix of real numbers, but got complex",
+    ),
+    "a lattice of half a point": (
+        lambda: control_points(2.5),
+        "side to be a whole number from 2 on, but got 2.5",
+    ),
+    "a lattice of one point": (
+        lambda: control_points(1),
+        "side to be a whole number from 2 on, but got 1",
+    ),
     "a matrix of two rows": (
         lambda: projective_from_matrix(PIXELS[:2], 4, 4),
         r"shape \(3, 3\) or \(N, 3, 3\), but got \(2, 3\); .* lacks the row",
