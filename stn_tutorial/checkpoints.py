@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -60,9 +61,14 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "damaged, or another kind of file"
         )
     size = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-    del metadata["sha256"]
-    return load(content), metadata
+    try:
+        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        del metadata["sha256"]
+        return load(content), metadata
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(
+            f"expected {path} to hold tensors, but it is another kind of file"
+        ) from error
 
 
 def load_weights(path: str | Path, network: nn.Module) -> None:
@@ -77,7 +83,8 @@ def load_weights(path: str | Path, network: nn.Module) -> None:
     Raises:
         OSError: there is no such file.
         ValueError: the file is damaged; or a weight is missing, unknown, of another
-            shape or type, or not finite. The network is as it was.
+            shape or type, or not finite in the network's type. The network is as it
+            was.
     """
     weights, _ = read_tensors(path)
     wanted = network.state_dict()
@@ -95,7 +102,7 @@ def load_weights(path: str | Path, network: nn.Module) -> None:
                 f"{expected} {name} is {weight.dtype} of shape {tuple(weight.shape)} "
                 f"instead of {own.dtype} of shape {tuple(own.shape)}"
             )
-        if not weight.isfinite().all():
+        if not weight.to(own.dtype).isfinite().all():
             raise ValueError(f"{expected} {name} is not finite everywhere")
     network.load_state_dict(weights)
 

@@ -100,10 +100,14 @@ def schedule(progress: float, warm_up: float) -> float:
 
     Args:
         progress: from 0 (start) to 1 (end of the training).
-        warm_up: where the peak is.
+        warm_up: where the peak is, from 0 to below 1.
+
+    Raises:
+        ValueError: progress or warm_up is outside its range.
 
     Built in chapter 5.
     """
+    _check_progress(progress, warm_up)
     if progress < warm_up:
         return progress / warm_up
     return (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2
@@ -167,6 +171,14 @@ def take_step(
     return loss.detach()
 
 
+def _check_progress(progress: float, warm_up: float) -> None:
+    if not (0 <= progress <= 1 and 0 <= warm_up < 1):
+        raise ValueError(
+            "expected progress from 0 to 1, and warm_up from 0 to below 1, but got "
+            f"{progress} and {warm_up}"
+        )
+
+
 def _check_data(images: Tensor, labels: Tensor) -> None:
     """Refuse what no network could learn, or be measured by."""
     for name, given in (("images", images), ("labels", labels)):
@@ -186,8 +198,20 @@ def _check_data(images: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"expected labels to be whole numbers, but got {labels.dtype}"
         ) from None
+    if images.is_complex():
+        raise ValueError(f"expected images of real numbers, but got {images.dtype}")
     if not all(bound.isfinite() for bound in images.aminmax()):
         raise ValueError("expected images of finite numbers, but one holds NaN or inf")
+
+
+def _check_network(network: nn.Module) -> None:
+    """Refuse weights that are no numbers a network can have learnt."""
+    for name, weights in network.named_parameters():
+        if not weights.is_floating_point():
+            raise ValueError(
+                "expected a network with weights of floating point type, but "
+                f"{name} is {weights.dtype}"
+            )
 
 
 def _check_classes(labels: Tensor, classes: int) -> None:
@@ -233,12 +257,21 @@ def _check_weights(network: nn.Module, steps: int) -> None:
 
 
 def _check_notes(notes: dict[str, list], path: Path, recipe: Recipe) -> None:
-    counts = {name: len(entries) for name, entries in notes.items()}
-    looks = counts.pop("theta", None), counts.pop("warped", None)
-    fits = counts.keys() == {"images", "seconds", "loss", "error"}
-    fits = fits and len(set(counts.values())) == 1 and looks[0] == looks[1]
-    seen = notes["images"][-1] if fits and notes["images"] else 0
-    if seen not in range(recipe.batch, recipe.images + 1, recipe.batch):
+    names = {"images", "seconds", "loss", "error"}
+    fits = notes.keys() == names | {"theta", "warped"}
+    fits = fits and all(isinstance(entries, list) for entries in notes.values())
+    if fits:
+        looks = len(notes["theta"]) == len(notes["warped"])
+        rows = [notes[name] for name in names]
+        kinds = {type(number) for row in rows for number in row}
+        fits = looks and len(set(map(len, rows))) == 1 and kinds <= {int, float}
+    if fits:
+        seen = notes["images"]
+        possible = range(recipe.batch, recipe.images + 1, recipe.batch)
+        fits = set(map(type, seen)) == {int} and set(seen) <= set(possible)
+        fits = fits and seen == sorted(set(seen))
+        fits = fits and all(math.isfinite(number) for row in rows for number in row)
+    if not fits:
         raise ValueError(
             f"expected {path} to hold the notes of this training, but some are missing "
             "or do not fit; remove it or name another file"
@@ -262,16 +295,30 @@ def _watch_theta(network: nn.Module) -> Iterator[None]:
 
 def _score(network: nn.Module, images: Tensor) -> Tensor:
     """Return the scores of a batch, shape (N, K), if they are scores."""
-    scores = network(images)
+    try:
+        scores = network(images)
+    except RuntimeError as error:
+        own = next(network.parameters(), images).dtype
+        if images.dtype == own:
+            raise
+        raise ValueError(
+            f"expected images of a type that the network takes, whose weights are "
+            f"{own}, but got {images.dtype}; images.to({own}) may help"
+        ) from error
     if scores.dim() != 2 or len(scores) != len(images):
         raise ValueError(
             f"expected a network that gives scores of shape (N, K), but for "
             f"{len(images)} images it gives {tuple(scores.shape)}"
         )
-    if scores.isnan().any():
+    if not scores.is_floating_point():
         raise ValueError(
-            "expected scores that are numbers, but the network gives NaN: the training "
-            "diverged, or its weights are damaged"
+            f"expected scores of floating point type, but the network gives "
+            f"{scores.dtype}"
+        )
+    if not (scores < math.inf).all():
+        raise ValueError(
+            "expected scores that are numbers, but the network gives NaN or infinity: "
+            "the training diverged, or its weights are damaged"
         )
     return scores
 
@@ -291,16 +338,17 @@ def mistakes(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     Raises:
         TypeError: images or labels that are no tensors.
         ValueError: no images, or not one label for each; labels that are no whole
-            numbers, or out of range; images, theta or scores with NaN; or scores of
-            another shape.
+            numbers, or out of range; images, theta or scores with NaN; scores of
+            another shape; or images, weights or scores of another type.
     """
     _check_data(images, labels)
+    _check_network(network)
     device, training = next(network.parameters(), images).device, network.training
     network.eval()
     wrong = []
     try:
         with _watch_theta(network):
-            for batch, truth in zip(images.split(500), labels.split(500), strict=True):
+            for batch, truth in zip(images.split(100), labels.split(100), strict=True):
                 scores = _score(network, batch.to(device))
                 _check_classes(truth, scores.shape[1])
                 wrong.append(scores.argmax(dim=1).cpu() != truth)
@@ -361,10 +409,10 @@ def train(
         TypeError: images or labels that are no tensors.
         ValueError: no images, or not one label for each; images that are not finite,
             or labels out of range; a network without weights to train; the recipe
-            trains for less than a batch; no moments; watched images, but no
-            transformer; the checkpoint is none, is damaged, or has another recipe,
-            seed, distortion or network (the images are not compared); or the loss, a
-            weight or theta is no longer finite.
+            trains for less than a batch; no moments; a seed of more than 43 bits;
+            watched images, but no transformer; the checkpoint is none, is damaged, or
+            has another recipe, seed, distortion or network (the images are not
+            compared); or the loss, a weight or theta is no longer finite.
 
     Paper: section 4.1, but with a recipe of today. Used in chapter 5.
     """
@@ -377,6 +425,8 @@ def train(
     moments, seed = operator.index(moments), operator.index(seed)
     if moments < 1:
         raise ValueError(f"expected moments to be at least 1, but got {moments}")
+    if abs(seed) >= 2**43:  # a million times as much is a generator's limit
+        raise ValueError(f"expected a seed of 43 bits at most, but got {seed}")
     steps = recipe.images // recipe.batch
     if steps < 1:
         raise ValueError(

@@ -244,10 +244,51 @@ def flipped(content, place):
     return content[:byte] + bytes([content[byte] ^ 1 << bit]) + content[byte + 1 :]
 
 
+def with_checksum(head):
+    """A file that is nothing but this and its checksum."""
+    entry = b'"sha256":"%s"'
+    blank = head.replace(b"@", entry % (64 * b"0"))
+    return head.replace(b"@", entry % sha256(blank).hexdigest().encode())
+
+
+def framed(head, rest=b""):
+    """A head as safetensors has it, after its length in eight bytes."""
+    length = len(head.replace(b"@", bytes(75)))
+    return with_checksum(length.to_bytes(8, "little") + head + rest)
+
+
+A = b'"a":{"dtype":"F32","shape":[2],"data_offsets":[0,80]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_checksum(b"@"),
+        with_checksum(bytes(8) + b"{@}"),
+        framed(b"{@}"),
+        framed(b'{"__metadata__":[@]}'),
+        framed(b'{"__metadata__":{@},' + A + b"}", bytes(8)),  # 80 bytes, it says
+    ],
+    ids=["alone", "no head", "no metadata", "no JSON", "cut off"],
+)
+def test_a_checksum_alone_makes_no_tensors(content, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    network = small_network()
+    with pytest.raises(ValueError, match=f"expected {path} to hold tensors, but it is"):
+        read_tensors(path)
+    with pytest.raises(ValueError, match=f"expected {path} to hold tensors, but it is"):
+        load_weights(path, network)
+    with pytest.raises(ValueError, match=f"expected {path} to hold a checkpoint"):
+        load_checkpoint(path, network, learn(network), CONFIG)
+
+
 # Weights
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float8_e5m2, torch.float16, torch.float32, torch.float64]
+)
 def test_weights_come_back_from_any_precision(dtype, tmp_path):
     network = small_network()
     learn(network)
@@ -271,6 +312,7 @@ def test_weights_come_back_from_any_precision(dtype, tmp_path):
         ("3.bias", lambda t: t > 0, "3.bias is torch.bool"),
         ("3.bias", lambda t: t.to(torch.complex64), "3.bias is torch.complex64"),
         ("3.bias", lambda t: t / 0, "3.bias is not finite"),
+        ("3.bias", lambda t: t.double() + 1e300, "3.bias is not finite"),  # as float32
         ("1.running_var", lambda t: t * torch.nan, "1.running_var is not finite"),
         ("1.num_batches_tracked", lambda t: t.float(), "torch.float32 .* torch.int64"),
         ("4.bias", lambda t: torch.ones(2), r"it lacks \[\] and has \['4.bias'\]"),

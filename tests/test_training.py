@@ -21,7 +21,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from stn_tutorial import training
-from stn_tutorial.checkpoints import load_checkpoint, save_checkpoint
+from stn_tutorial.checkpoints import (
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    seal,
+)
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.distortions import distort
 from stn_tutorial.interpolation import grid_sample
@@ -126,6 +131,16 @@ def assert_same_history(a, b):
 )
 def test_schedule_climbs_a_line_and_falls_half_a_cosine(progress, warm_up, share):
     assert schedule(progress, warm_up) == pytest.approx(share, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("progress", "warm_up"),
+    [(-0.1, 0.1), (1.1, 0.1), (2, 0), (math.nan, 0.1), (1, 1), (0.5, -1), (0.5, 2)],
+)
+def test_there_is_no_rate_before_the_start_and_after_the_end(progress, warm_up):
+    told = f"progress from 0 to 1, .* but got {progress} and {warm_up}"
+    with pytest.raises(ValueError, match=told):
+        schedule(progress, warm_up)
 
 
 def by_hand(weights, velocity, grads, recipe, share):
@@ -273,6 +288,42 @@ NO_NUMBER = torch.where(THREE == 1, math.nan, 0.0)
 FEW = torch.zeros(3, 1, 2, 2)
 
 
+class Linear(nn.Module):
+    """Sums of pixels, with weights of any type."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        weights = torch.eye(4)[:, :3].to(dtype)
+        self.weights = nn.Parameter(weights, requires_grad=False)
+
+    def forward(self, images):
+        return (images.flatten(1) @ self.weights.float()).float()
+
+
+PIXELS = torch.eye(4)[:3].view(3, 1, 2, 2)  # to each its class
+
+
+def test_weights_are_floating_point():
+    """Others are damaged: what was not whole is lost, and so is an imaginary part."""
+    labels = torch.arange(3)
+    assert error_rate(Linear(torch.float32), PIXELS, labels) == 0
+    assert error_rate(Linear(torch.float16), PIXELS, labels) == 0
+    for dtype in (torch.int32, torch.uint8, torch.bool, torch.complex64):
+        with pytest.raises(ValueError, match=f"floating point .* weights is {dtype}"):
+            error_rate(Linear(dtype), PIXELS, labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
+def test_images_of_a_type_that_the_network_cannot_take_are_named(dtype):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    labels = torch.arange(3)
+    told = f"whose weights are torch.float32, but got {dtype}"
+    with pytest.raises(ValueError, match=told):
+        error_rate(network, PIXELS.to(dtype), labels)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        error_rate(network, PIXELS.repeat(1, 1, 2, 1), labels)  # its own complaint
+
+
 def test_what_has_no_weights_can_be_measured():
     labels = torch.tensor([0, 2, 2])
     assert error_rate(Answers(THREE), FEW, labels) == pytest.approx(100 / 3)
@@ -283,6 +334,12 @@ def test_what_has_no_weights_can_be_measured():
     ("scores", "images", "labels", "message"),
     [
         (NO_NUMBER, FEW, [0, 1, 2], "scores that are numbers, but .* gives NaN"),
+        (THREE / 0, FEW, [0, 1, 2], "scores that are numbers, but .* or infinity"),
+        (1 / THREE, FEW, [0, 1, 2], "scores that are numbers, but .* or infinity"),
+        (THREE.int(), FEW, [0, 1, 2], "floating point type, but .* torch.int32"),
+        (THREE > 0, FEW, [0, 1, 2], "floating point type, but .* torch.bool"),
+        (THREE * 1j, FEW, [0, 1, 2], "floating point type, but .* torch.complex64"),
+        (THREE, FEW * 1j, [0, 1, 2], "images of real numbers, but got torch.complex64"),
         (THREE, FEW / 0, [0, 1, 2], "images of finite numbers, but one holds NaN"),
         (THREE, FEW, [0, 1, 3], "from 0 to 2, as .* 3 scores .*, but got 0 to 3"),
         (THREE, FEW, [0, -1, 2], "labels from 0 to 2, as .*, but got -1 to 2"),
@@ -525,6 +582,18 @@ def test_numbers_may_be_numpys(whole, tmp_path):
     with safe_open(tmp_path / "run", "pt") as file:
         config = json.loads(file.metadata()["config"])
     assert config == {"distortion": "R", "recipe": asdict(SHORT), "seed": 5}
+
+
+@pytest.mark.parametrize("seed", [2**43, -(2**43), 2**70])
+def test_a_seed_beyond_the_generators_is_refused(seed):
+    with pytest.raises(ValueError, match=f"seed of 43 bits at most, but got {seed}"):
+        train_small(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [2**43 - 1, 1 - 2**43])
+def test_the_largest_seeds_train(seed):
+    _, history = train_small(seed=seed, recipe=Recipe(images=64, batch=32))
+    assert history.images == [32, 64]
 
 
 @pytest.mark.parametrize("moments", [0, -3])
@@ -779,6 +848,12 @@ SPOILT = {
     "an unknown list": lambda notes: notes | {"accuracy": notes["error"]},
     "half a batch": lambda notes: notes | {"images": [n + 1 for n in notes["images"]]},
     "past the end": lambda notes: notes | {"images": [9 * n for n in notes["images"]]},
+    "backwards": lambda notes: notes | {"images": notes["images"][::-1]},
+    "twice": lambda notes: notes | {"images": notes["images"][:1] * len(notes["loss"])},
+    "nothing": lambda notes: notes | {"seconds": None},
+    "texts": lambda notes: notes | {"seconds": [str(n) for n in notes["seconds"]]},
+    "fractions": lambda notes: notes | {"images": [n + 0.5 for n in notes["images"]]},
+    "no numbers": lambda notes: notes | {"loss": [math.nan for _ in notes["loss"]]},
 }
 
 
@@ -791,6 +866,24 @@ def test_notes_that_are_none_are_refused(spoil, half_way):
     save_checkpoint(half_way, network, optimiser, config, spoil(notes))
     with pytest.raises(ValueError, match=f"expected {half_way} to hold the notes of"):
         train_small(half_way)
+
+
+@pytest.mark.parametrize("images", [3, None, "32", {"32": 32}, [[32]], [True], [32.0]])
+def test_a_history_of_another_form_is_refused(images, half_way):
+    """As only another program would write it."""
+    tensors, metadata = read_tensors(half_way)
+    notes = json.loads(metadata["history"])
+    assert notes["images"][0] == 32
+    notes |= {"images": images, "seconds": [1.0], "loss": [2.0], "error": [90.0]}
+    tensors = {k: v for k, v in tensors.items() if k.partition(".")[0] != "theta"}
+    tensors = {k: v for k, v in tensors.items() if k.partition(".")[0] != "warped"}
+    notes |= {"theta": [], "warped": []}
+    half_way.write_bytes(seal(tensors, metadata | {"history": json.dumps(notes)}))
+    with pytest.raises(ValueError, match=f"expected {half_way} to hold the notes of"):
+        train_small(half_way)
+    notes |= {"images": [32]}  # the form is all that was wrong
+    half_way.write_bytes(seal(tensors, metadata | {"history": json.dumps(notes)}))
+    train_small(half_way)
 
 
 class Tied(nn.Module):
