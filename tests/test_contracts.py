@@ -19,7 +19,7 @@ LAYERS = [
     ["data", "pitfalls"],
     ["networks", "checkpoints"],
     ["training"],
-    ["signs"],
+    ["signs", "finders"],
     ["experiments"],
     ["figures", "animation"],
     ["sign_figures"],

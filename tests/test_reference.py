@@ -44,7 +44,7 @@ DOCUMENTED = {
 INTERNAL = {
     *("data", "data.download", "experiments", "experiments.cluster"),
     *("experiments.drawing_net", "experiments.jobs", "experiments.kept_signs"),
-    *("experiments.rates", "experiments.undone"),
+    *("experiments.rates", "experiments.scene_traces", "experiments.undone"),
 }
 
 

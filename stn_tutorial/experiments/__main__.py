@@ -1,8 +1,9 @@
 """The command line of the long runs: ``python -m stn_tutorial.experiments --help``.
 
-``table1`` trains the paper's table, ``gtsrb`` the networks for traffic signs, and
-``evaluate`` tests a trained network again. The others repeat single controls and
-figures of the chapters, with the book's own settings.
+``table1`` trains the paper's table, ``gtsrb`` the networks for traffic signs,
+``scenes`` those that find signs in scenes, and ``evaluate`` tests a trained network
+again. The others repeat single controls and figures of the chapters, with the book's
+own settings.
 """
 
 import argparse
@@ -22,10 +23,18 @@ from stn_tutorial.experiments.jobs import Job, runs_here
 from stn_tutorial.experiments.kept_signs import keep_signs
 from stn_tutorial.experiments.rates import try_rates
 from stn_tutorial.experiments.records import summary, to_json
+from stn_tutorial.experiments.scene_traces import hunt_traces
+from stn_tutorial.experiments.scenes import (
+    SIDE,
+    report_scenes,
+    scene_jobs,
+    try_scenes,
+)
 from stn_tutorial.experiments.table1 import DRAWS, PAPER, report_table, table_jobs
 from stn_tutorial.experiments.traffic_signs import report_signs, sign_jobs
 from stn_tutorial.experiments.undone import train_undone
 from stn_tutorial.files import RECORDED, write_whole
+from stn_tutorial.finders import SCENE_MODELS, SIDES
 from stn_tutorial.networks import TABLE_MODELS
 from stn_tutorial.signs import SIGN_MODELS
 from stn_tutorial.training import Recipe
@@ -127,12 +136,17 @@ SINGLE = {
     "undone": (train_undone, "train the table's CNN behind a perfect transformer"),
     "rates": (try_rates, "try three learning rates on CNN and ST-CNN"),
     "difficulty": (try_difficulties, "train the FCN on other readings of the sets"),
+    "scene-trials": (try_scenes, "try recipes for the networks that find signs"),
+    "scene-traces": (hunt_traces, "hunt for traces of the painting in scenes"),
 }
 RESUMED = (
     "table1",
     "gtsrb",
+    "scenes",
     "undone",
     "difficulty",
+    "scene-trials",
+    "scene-traces",
 )  # commands that go on after an interruption
 RESUME = (
     "What is on record in --out is not trained again, and what was interrupted goes on."
@@ -161,6 +175,22 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_options(road, SIGN_MODELS, list(SIGN_MODELS), RECORDED / "gtsrb")
     road.set_defaults(jobs=sign_jobs, text=report_signs, data="gtsrb", parser=road)
+    wide = commands.add_parser(
+        "scenes",
+        help="train the networks that find signs in scenes, or report them",
+        description=f"Train networks on scenes with GTSRB's signs. {RESUME}",
+    )
+    wide.add_argument(
+        "--sides",
+        nargs="+",
+        type=int,
+        metavar="SIDE",
+        choices=SIDES,
+        default=[SIDE],
+        help=f"pixels a side of the scenes: {', '.join(map(str, SIDES))} ({SIDE})",
+    )
+    add_options(wide, SCENE_MODELS, list(SCENE_MODELS), RECORDED / "scenes")
+    wide.set_defaults(jobs=scene_jobs, text=report_scenes, data="scenes", parser=wide)
     again = commands.add_parser("evaluate", help="test a network from its weights")
     again.add_argument("weights", type=Path)
     keep = commands.add_parser(

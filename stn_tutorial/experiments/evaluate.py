@@ -7,6 +7,7 @@ import torch
 from stn_tutorial.checkpoints import load_weights, read_tensors
 from stn_tutorial.data.gtsrb import load_gtsrb
 from stn_tutorial.experiments.records import kind_of, new_network
+from stn_tutorial.experiments.scenes import new_finder, scene_test_set
 from stn_tutorial.experiments.table1 import table_test_set
 from stn_tutorial.experiments.traffic_signs import sign_test_set
 from stn_tutorial.networks import table_network
@@ -30,7 +31,8 @@ def evaluate(path: str | Path) -> dict:
         raise ValueError(f"expected {path} to hold weights: {error}") from error
     key = kind_of(metadata)
     needed = {"data", "model"}
-    if key.get("data") != "gtsrb":
+    scenes, _, side = key.get("data", "").partition("-")
+    if key.get("data") != "gtsrb" and scenes != "scenes":
         needed.add("distortion")
     if not needed <= key.keys():
         raise ValueError(
@@ -39,6 +41,9 @@ def evaluate(path: str | Path) -> dict:
     if key["data"] == "gtsrb":
         network = new_network(sign_network, key["model"], seed=0)
         test = sign_test_set(load_gtsrb())
+    elif scenes == "scenes":
+        network = new_finder(key["model"], int(side))
+        test = scene_test_set(int(side))[:2]
     else:
         network = new_network(table_network, key["model"], key["distortion"], seed=0)
         test = table_test_set(key["data"], key["distortion"])
