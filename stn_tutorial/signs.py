@@ -215,11 +215,11 @@ def overlap(theta: Tensor, boxes: Tensor) -> Tensor:
     line = torch.linspace(-1.5, 1.5, 150)
     points = torch.cartesian_prod(line, line)  # (22500, 2)
     shares = []
-    for back, box in zip(invert(theta).split(500), boxes.split(500), strict=True):
+    for back, box in zip(invert(theta).split(10), boxes.split(10), strict=True):
         # From the image into each window, whose inside goes from -1 to 1.
-        seen = points @ back[:, :, :2].mT + back[:, None, :, 2]  # (500, 22500, 2)
-        in_window = (seen.abs() <= 1).all(dim=2)  # (500, 22500)
-        low, high = box[:, None, :2], box[:, None, 2:]  # (500, 1, 2) each
+        seen = points @ back[:, :, :2].mT + back[:, None, :, 2]  # (10, 22500, 2)
+        in_window = (seen.abs() <= 1).all(dim=2)  # (10, 22500)
+        low, high = box[:, None, :2], box[:, None, 2:]  # (10, 1, 2) each
         in_box = ((points >= low) & (points <= high)).all(dim=2)
         both = (in_window & in_box).sum(dim=1)
         shares.append(both / (in_window | in_box).sum(dim=1))
@@ -246,7 +246,8 @@ def find_windows(network: Network, images: Tensor) -> Tensor:
     Used in chapter 7.
     """
     with torch.inference_mode():
-        return network.straighten(images)[1]
+        parts = images.split(100)  # all at once would need much memory
+        return torch.cat([network.straighten(part)[1] for part in parts])
 
 
 def read_windows(images: Tensor, theta: Tensor, side: int = SIDE) -> Tensor:
