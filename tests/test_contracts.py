@@ -79,7 +79,8 @@ def test_a_module_imports_only_earlier_layers(name: str) -> None:
 @pytest.mark.parametrize("name", CORE)
 def test_the_core_imports_nothing_but_torch(name: str) -> None:
     """Only the spline's matrix is NumPy's: it must not remember PyTorch's modes."""
-    tops = {module.partition(".")[0] for module in imported(PACKAGE / f"{name}.py")}
+    names = [module for path in files(name) for module in imported(path)]
+    tops = {module.partition(".")[0] for module in names}
     allowed = {"torch", PACKAGE.name, *(["numpy"] if name == "warps" else [])}
     assert tops - sys.stdlib_module_names <= allowed
 

@@ -1,6 +1,6 @@
 """The examination of a transformer: it finds each seeded bug, spares what is right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -18,7 +18,8 @@ from stn_tutorial.affine import (
     translation,
 )
 from stn_tutorial.data.digits import load_digits
-from stn_tutorial.pitfalls import NOTE, RIGHT, WRONG, Report, examine
+from stn_tutorial.pitfalls import Report, examine
+from stn_tutorial.pitfalls.report import NOTE, RIGHT, WRONG
 from stn_tutorial.transformer import LocalisationNet, SpatialTransformer
 from stn_tutorial.warps import projective_grid
 
@@ -177,6 +178,140 @@ def of_batch(of_theta: Callable) -> nn.Module:
 TALL = DIGITS[:, :, :, 4:24]
 
 
+def plainly(images: Tensor, theta: Tensor, **options: str) -> Tensor:
+    grid = F.affine_grid(theta, images.shape, align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False, **options)
+
+
+def mixed(images: Tensor, theta: Tensor) -> Tensor:
+    grid = F.affine_grid(theta, images.shape, align_corners=True)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def bordered(images: Tensor, theta: Tensor) -> Tensor:
+    return plainly(images, theta, padding_mode="border")
+
+
+def by_corners(images: Tensor, theta: Tensor) -> Tensor:
+    grid = F.affine_grid(theta, images.shape, align_corners=True)
+    return F.grid_sample(images, grid, align_corners=True)
+
+
+def on_side(images: Tensor, theta: Tensor) -> Tensor:
+    size = (len(images), 1, images.shape[3], images.shape[2])
+    grid = F.affine_grid(theta, size, align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def starting(layer: nn.Linear, *bias: float) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    layer.bias.data.copy_(torch.tensor(bias))
+    return layer
+
+
+class Usual(nn.Module):
+    """As most people write it: layers, theta, F.affine_grid, F.grid_sample.
+
+    Args:
+        of_theta: what is done to theta.
+        training: how training mode warps, if not as evaluation mode.
+        evaluation: how evaluation mode warps.
+        of_features: what is done to what the last layer gets.
+        inner: more layers before the last one.
+        tail: more layers behind it.
+    """
+
+    def __init__(
+        self,
+        of_theta: Callable = lambda theta: theta,
+        *,
+        training: Callable = plainly,
+        evaluation: Callable = plainly,
+        of_features: Callable = lambda features, training: features,
+        inner: Sequence[nn.Module] = (),
+        tail: Sequence[nn.Module] = (),
+        images: Tensor = DIGITS,
+    ) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(
+            nn.Flatten(), nn.Linear(images[0].numel(), 16), nn.ReLU(), *inner
+        )
+        start = identity().flatten().tolist()
+        self.last = nn.Sequential(starting(nn.Linear(16, 6), *start), *tail)
+        self.of_theta, self.of_features = of_theta, of_features
+        self.warps = {True: training, False: evaluation}
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.of_features(self.features(images), self.training)
+        theta = self.of_theta(self.last(features).view(-1, 2, 3))
+        return self.warps[self.training](images, theta)
+
+
+class Heads(nn.Module):
+    """Two last layers, or one of fewer numbers, from which theta is put together."""
+
+    def __init__(self, join: Callable, *starts: Sequence[float]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU())
+        layers = [starting(nn.Linear(16, len(bias)), *bias) for bias in starts]
+        self.heads, self.join = nn.ModuleList(layers), join
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.features(images)
+        return plainly(images, self.join(*[head(features) for head in self.heads]))
+
+
+class Listed(nn.Module):
+    """Layers in a plain list, of which PyTorch learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        start = identity().flatten().tolist()
+        self.layers = [nn.Flatten(), starting(nn.Linear(784, 6), *start)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return plainly(images, self.layers[1](self.layers[0](images)).view(-1, 2, 3))
+
+
+def matrix_and_shift(matrix: Tensor, shift: Tensor) -> Tensor:
+    return torch.cat([matrix.view(-1, 2, 2), shift[:, :, None]], dim=2)
+
+
+def window(numbers: Tensor) -> Tensor:
+    size, x, y = numbers.unbind(1)
+    return affine(size, 0.0, x, 0.0, size, y)
+
+
+def angle_and_scales(numbers: Tensor) -> Tensor:
+    angle, wide, high, shear, x, y = numbers.unbind(1)
+    cos, sin, wide, high = angle.cos(), angle.sin(), wide.exp(), high.exp()
+    return affine(wide * cos, shear - high * sin, x, wide * sin, high * cos, y)
+
+
+MATRIX, SHIFT = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0)
+
+
+def bounded(theta: Tensor) -> Tensor:
+    return identity() + 0.5 * torch.tanh(theta - identity())
+
+
+def never_tiny(theta: Tensor) -> Tensor:
+    scales = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    return theta * (1 - scales) + theta.clamp(min=0.2) * scales
+
+
+def matrix_detached(theta: Tensor) -> Tensor:
+    return torch.cat([theta[:, :, :2].detach(), theta[:, :, 2:]], dim=2)
+
+
+def after_training(module: Usual) -> Usual:
+    nn.init.normal_(module.last[0].weight, std=0.02)
+    module.last[0].bias.data.copy_(rotation(20).flatten())
+    return module
+
+
 RIGHT_ONES = {
     "the book's": (lambda: SpatialTransformer(localiser()), DIGITS),
     "convolutional": (lambda: SpatialTransformer(localiser(channels=(4, 6))), DIGITS),
@@ -204,6 +339,40 @@ RIGHT_ONES = {
     "one image": (lambda: SpatialTransformer(localiser()), DIGITS[:1]),
     "a window": (lambda: SpatialTransformer(localiser(start=scaling(0.5))), DIGITS),
     "the tutorial's method": (lambda: OfTheTutorial().stn, DIGITS),
+    "PyTorch's grid and border": (
+        lambda: Usual(training=bordered, evaluation=bordered),
+        DIGITS,
+    ),
+    "PyTorch's, of one image, by corners": (
+        lambda: Usual(training=by_corners, evaluation=by_corners),
+        DIGITS[:1],
+    ),
+    "bounded": (lambda: Usual(bounded), DIGITS),
+    "clamped at 1": (lambda: Usual(lambda t: t.clamp(-1, 1)), DIGITS),
+    "never tiny": (lambda: Usual(never_tiny), DIGITS),
+    "dropout and batch norm": (
+        lambda: Usual(inner=[nn.BatchNorm1d(16), nn.Dropout()]),
+        DIGITS,
+    ),
+    "F.dropout": (
+        lambda: Usual(of_features=lambda f, training: F.dropout(f, training=training)),
+        DIGITS,
+    ),
+    "batch norm behind": (
+        lambda: nn.Sequential(Usual(), nn.BatchNorm2d(1)),
+        DIGITS,
+    ),
+    "through six units": (
+        lambda: Usual(inner=[nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 16)]),
+        DIGITS,
+    ),
+    "two heads": (lambda: Heads(matrix_and_shift, MATRIX, SHIFT), DIGITS),
+    "a moving window": (lambda: Heads(window, (1.0, 0.0, 0.0)), DIGITS),
+    "an angle and scales": (lambda: Heads(angle_and_scales, [0.0] * 6), DIGITS),
+    "no gradient in evaluation": (
+        lambda: Usual(evaluation=lambda x, theta: plainly(x, theta.detach())),
+        DIGITS,
+    ),
 }
 
 
@@ -357,6 +526,147 @@ BUGS = {
         {"numbers"},
         "NaN",
     ),
+    "relu on theta": (
+        lambda: Usual(Tensor.relu),
+        DIGITS,
+        {"freedom"},
+        "cannot take both signs: 2, 3, 4, 6 of last.0",
+    ),
+    "abs on theta": (lambda: Usual(Tensor.abs), DIGITS, {"freedom"}, "both signs"),
+    "a sigmoid on theta": (
+        lambda: Usual(Tensor.sigmoid),
+        DIGITS,
+        {"freedom"},
+        "cannot take both signs: 2, 3, 4, 6 of theta",
+    ),
+    "a last ReLU, in place": (
+        lambda: Usual(tail=[nn.ReLU(inplace=True)]),
+        DIGITS,
+        {"freedom"},
+        "both signs",
+    ),
+    "relu before a grid of one's own": (
+        lambda: Own(of_theta=Tensor.relu),
+        DIGITS,
+        {"freedom"},
+        "both signs",
+    ),
+    "abs after training": (
+        lambda: after_training(Usual(Tensor.abs)),
+        DIGITS,
+        {"freedom", "start"},
+        "both signs",
+    ),
+    "relu of one head": (
+        lambda: Heads(lambda m, s: matrix_and_shift(m, s.relu()), MATRIX, SHIFT),
+        DIGITS,
+        {"freedom"},
+        "1, 2 of heads.1",
+    ),
+    "a matrix that is detached": (
+        lambda: Usual(matrix_detached),
+        DIGITS,
+        {"freedom", "gradient"},
+        "no gradient reaches 1, 2, 4, 5 of theta",
+    ),
+    "a head that is detached": (
+        lambda: Heads(lambda m, s: matrix_and_shift(m, s.detach()), MATRIX, SHIFT),
+        DIGITS,
+        {"freedom", "reach"},
+        "get no gradient: 1, 2 of heads.1",
+    ),
+    "a window whose size is a plain number": (
+        lambda: Heads(
+            lambda n: affine(n[:, 0].max().item(), 0.0, n[:, 1], 0.0, 1.0, n[:, 2]),
+            (1.0, 0.0, 0.0),
+        ),
+        DIGITS,
+        {"freedom", "alone"},
+        "get no gradient: 1 of heads.0",
+    ),
+    "features that are detached": (
+        lambda: Usual(of_features=lambda features, _: features.detach()),
+        DIGITS,
+        {"reach"},
+        "no gradient gets to features.1.weight",
+    ),
+    "layers in a plain list": (Listed, DIGITS, {"reach"}, "parameters() does not list"),
+    "theta detached in training": (
+        lambda: Usual(training=lambda x, theta: plainly(x, theta.detach())),
+        DIGITS,
+        {"gradient", "reach"},
+        "in training mode only: no gradient reaches theta",
+    ),
+    "images detached in training": (
+        lambda: Usual(training=lambda x, theta: plainly(x.detach(), theta)),
+        DIGITS,
+        {"through"},
+        "in training mode only: no gradient reaches the images",
+    ),
+    "no warp in training": (
+        lambda: Usual(training=lambda x, theta: x),
+        DIGITS,
+        {"freedom"},
+        "in training mode only: numbers of a last layer that change nothing",
+    ),
+    "nearest in training": (
+        lambda: Usual(training=lambda x, theta: plainly(x, theta, mode="nearest")),
+        DIGITS,
+        {"warp", "gradient"},
+        "in training mode only: it copies the nearest pixel",
+    ),
+    "align_corners mixed in evaluation": (
+        lambda: Usual(evaluation=mixed),
+        DIGITS,
+        {"warp"},
+        "in evaluation mode only: the grid is made with align_corners=True",
+    ),
+    "one theta for the batch in training": (
+        lambda: Usual(
+            training=lambda x, theta: plainly(x, theta.mean(0).expand_as(theta))
+        ),
+        DIGITS,
+        {"alone"},
+        "in training mode only: an image gets another output among others",
+    ),
+    "another padding in training": (
+        lambda: Usual(training=bordered),
+        DIGITS,
+        {"modes"},
+        "in training mode the same numbers of the last layer give another output",
+    ),
+    "relu in evaluation": (
+        lambda: Usual(evaluation=lambda x, theta: plainly(x, theta.relu())),
+        DIGITS,
+        {"modes"},
+        "another output",
+    ),
+    "noise on theta in training": (
+        lambda: Usual(
+            training=lambda x, theta: plainly(x, theta + 0.1 * torch.randn(2, 3))
+        ),
+        DIGITS,
+        {"modes"},
+        "another output each time",
+    ),
+    "dropout behind the last layer": (
+        lambda: Usual(tail=[nn.Dropout()]),
+        DIGITS,
+        {"modes"},
+        "Dropout acts on theta's own numbers",
+    ),
+    "the first theta for all": (
+        lambda: Usual(lambda theta: theta[:1].expand_as(theta)),
+        DIGITS,
+        {"alone"},
+        "among others",
+    ),
+    "height and width swapped": (
+        lambda: Usual(training=on_side, evaluation=on_side, images=TALL),
+        TALL,
+        {"shape"},
+        "images of 28 x 20 come out as 20 x 28",
+    ),
 }
 
 
@@ -396,11 +706,25 @@ def test_a_transformer_behind_layers_gets_their_maps() -> None:
     assert report["warp"].verdict == report["use"].verdict == RIGHT
 
 
+def test_what_may_be_meant_is_noted() -> None:
+    shifts_left_out = Usual(lambda theta: theta * torch.tensor([1.0, 1.0, 0.0]))
+    report = examine(shifts_left_out, DIGITS)
+    assert report
+    assert report["freedom"].verdict == NOTE
+    assert "change nothing: 3, 6 of last.0" in report["freedom"].text
+    report = examine(Usual(lambda theta: theta.squeeze()), DIGITS)
+    assert report
+    assert report["alone"].verdict == NOTE
+    assert "it takes no image alone" in report["alone"].text
+
+
 def test_a_coarse_output_is_noted() -> None:
     report = examine(Own(size=14), DIGITS)
     assert report
     assert report["step"].verdict == NOTE
     assert "2.0 pixels apart" in report["step"].text
+    fine, coarse = examine(Own(size=18), DIGITS), examine(Own(size=17), DIGITS)
+    assert (fine["step"].verdict, coarse["step"].verdict) == (RIGHT, NOTE)  # at 1.6
 
 
 def test_a_trained_module_may_have_any_theta() -> None:
@@ -437,10 +761,11 @@ def test_values_may_be_changed_around_the_warp() -> None:
     [
         Around(lambda x: x, lambda y: F.avg_pool2d(y, 2), size=56),
         Around(lambda x: F.avg_pool2d(x, 3, 1, 1), lambda y: y),
+        Around(lambda x: x, lambda y: y.clamp(0.2, 0.8)),
     ],
-    ids=["averaged", "blurred"],
+    ids=["averaged", "blurred", "values clamped"],
 )
-def test_a_blur_is_not_judged(module: nn.Module) -> None:
+def test_a_change_of_values_is_not_judged(module: nn.Module) -> None:
     report = examine(module, DIGITS)
     assert report.wrong == []
 
@@ -480,6 +805,8 @@ def test_nothing_is_changed() -> None:
         assert examine(module, images)
     assert module.training
     assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(images, DIGITS)
+    examine(Around(lambda images: images.mul_(0.5), lambda y: y), images)
     assert torch.equal(images, DIGITS)
     after = module.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -45,6 +45,8 @@ INTERNAL = {
     *("data", "data.download", "experiments", "experiments.cluster"),
     *("experiments.drawing_net", "experiments.jobs", "experiments.kept_signs"),
     *("experiments.rates", "experiments.scene_traces", "experiments.undone"),
+    *("pitfalls.learning", "pitfalls.patient", "pitfalls.questions"),
+    *("pitfalls.readings", "pitfalls.report"),
 }
 
 

@@ -156,7 +156,8 @@ def test_what_is_built_in_a_chapter_is_what_the_package_holds(claim: Claim) -> N
 def uses() -> Iterator[tuple[int, str]]:
     """Find what says "Used in chapter": the chapter, and the dotted name."""
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        module = ".".join(part for part in parts if part != "__init__")
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, Definition):
                 for number in USED.findall(ast.get_docstring(node) or ""):
