@@ -43,8 +43,9 @@ DOCUMENTED = {
 # What only the package itself calls, or the command line of the long runs.
 INTERNAL = {
     *("data", "data.download", "experiments", "experiments.cluster"),
-    *("experiments.drawing_net", "experiments.jobs", "experiments.kept_signs"),
-    *("experiments.rates", "experiments.scene_traces", "experiments.undone"),
+    *("experiments.difficulty", "experiments.drawing_net", "experiments.jobs"),
+    *("experiments.kept_signs", "experiments.rates", "experiments.scene_traces"),
+    *("experiments.undone",),
     *("pitfalls.learning", "pitfalls.patient", "pitfalls.questions"),
     *("pitfalls.readings", "pitfalls.report"),
 }
