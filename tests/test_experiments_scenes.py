@@ -360,7 +360,7 @@ def test_trials_are_kept_and_not_done_twice(tmp_path, monkeypatch, capsys):
 
 def test_a_trial_never_sees_a_test_scene(monkeypatch):
     monkeypatch.setattr(module, "SIDE", 64)
-    monkeypatch.setattr(module, "TRIAL_IMAGES", FEW)
+    monkeypatch.setattr(module, "IMAGES", FEW)
     monkeypatch.setattr(module, "scene_test_set", forbid)
     trial = next(trials())
     error = module.scene_trial(trial)
