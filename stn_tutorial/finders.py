@@ -27,7 +27,7 @@ GLANCE = 32
 #: The sides of scenes that they read, in pixels; each is a multiple of ``GLANCE``.
 SIDES = (64, 96, 128, 160)
 #: A window's width before training, as a share of the scene's.
-START = 0.5
+START = 0.4
 
 
 class SoftArgmax(nn.Module):
@@ -111,8 +111,8 @@ def scene_network(model: str, side: int, classes: int = len(NAMES)) -> Network:
     - "st-cnn-regressed": a window of 32x32, found by a :class:`LocalisationNet`;
     - "st-cnn-soft-argmax": a window of 32x32, found by a :class:`SoftArgmax`.
 
-    Both transformers look at the scene averaged to 32x32, start with a window half as
-    wide as the scene, in the middle, and read it at 64x64, averaged to 32x32. The
+    Both transformers look at the scene averaged to 32x32, start with a window of 0.4
+    of the scene's width, in the middle, and read it at 64x64, averaged to 32x32. The
     regressed window may change in every way; the other one moves, and keeps its size.
     Where a window leaves the scene, the sampler repeats the border. All networks but
     the narrow one have about 90,000 weights.

@@ -155,7 +155,7 @@ def test_scenes_become_scores(model, side):
         if model.startswith("st-"):
             seen, theta = network.straighten(images)
             assert seen.shape == (2, 3, 32, 32)
-            expected = torch.tensor([[0.5, 0, 0], [0, 0.5, 0]]).expand(2, 2, 3)
+            expected = torch.tensor([[0.4, 0, 0], [0, 0.4, 0]]).expand(2, 2, 3)
             assert_close(theta, expected, atol=1e-6, rtol=0)
         else:
             assert network.transformer is None
