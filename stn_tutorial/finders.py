@@ -108,7 +108,7 @@ def scene_network(model: str, side: int, classes: int = len(NAMES)) -> Network:
     - "cnn-full": the whole scene at its full resolution;
     - "cnn-full-narrow": the same, but with so few filters that a scene of 96x96 costs
       about as much as with a transformer;
-    - "st-cnn-regressed": a window of 32x32, found by a :class:`LocalisationNet`;
+    - "st-cnn-regressed": a window of 32x32, found by a ``LocalisationNet``;
     - "st-cnn-soft-argmax": a window of 32x32, found by a :class:`SoftArgmax`.
 
     Both transformers look at the scene averaged to 32x32, start with a window of 0.4

@@ -20,7 +20,7 @@ from stn_tutorial.data.drawn_signs import PHOTOS
 from stn_tutorial.data.gtsrb import load_gtsrb, split_by_track
 from stn_tutorial.distortions import uniform
 
-#: The classes, as GTSRB numbers them: seven speed limits and five other round signs.
+#: GTSRB's numbers of the classes, seven speed limits and five other round signs.
 CLASSES = (1, 2, 3, 4, 5, 7, 8, 9, 10, 17, 35, 38)
 #: What they are called.
 NAMES = tuple(gtsrb.NAMES[label] for label in CLASSES)
@@ -117,7 +117,7 @@ def photo_pieces(part: str) -> Tensor:
     right 256 columns.
 
     Source: eight photographs that come with scikit-image, as in
-    :func:`stn_tutorial.data.drawn_signs.backgrounds`, and two that come with
+    ``backgrounds`` of :mod:`stn_tutorial.data.drawn_signs`, and two that come with
     scikit-learn (CC BY 2.0): "china" by danielbuechele and "flower" by vultilion.
 
     Args:
@@ -174,8 +174,8 @@ def make_scenes(
             are drawn alike for all four.
 
     Returns:
-        scenes (N, 3, side, side) in [0, 1], and boxes (N, 4): the left, top, right and
-        bottom edge of each sign, normalised (``align_corners=False``).
+        scenes (N, 3, side, side) in [0, 1], and boxes (N, 4), each the left, top, right
+        and bottom edge of a sign, normalised (``align_corners=False``).
 
     Raises:
         ValueError: signs or photos of another shape or type; a side out of range; or
