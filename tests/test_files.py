@@ -44,6 +44,19 @@ def test_half_a_file_never_stands_under_its_name(fault, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_was_killed_on_its_way_is_cleared_by_the_next_writer(tmp_path):
+    """Not what is young, nor another file's, nor one whose name only begins alike."""
+    path = tmp_path / "file[1]"
+    old = tmp_path / "file[1].0123abcd.part"
+    stay = [tmp_path / f"{name}.4567.part" for name in ("file[1]", "file1", "other")]
+    for part in (old, *stay):
+        part.write_bytes(b"half")
+    for part in (old, *stay[1:]):
+        os.utime(part, times=(1, 1))
+    write_whole(path, b"whole")
+    assert set(tmp_path.iterdir()) == {path, *stay}
+
+
 def test_all_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
     """Else a power cut could leave an empty file under the good name."""
     done = []

@@ -4,9 +4,7 @@ import base64
 import io
 import json
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stn_tutorial.checkpoints import seal
-from stn_tutorial.files import write_whole
+from stn_tutorial.files import remove_parts, write_whole
 from stn_tutorial.networks import Network, multiplies_bfloat16
 from stn_tutorial.training import History, Recipe, mistakes, train
 
@@ -163,15 +161,8 @@ def run(
 
 
 def _remove(checkpoint: Path) -> None:
-    """Remove a checkpoint, and what a process has left that was killed as it saved.
-
-    A part that is younger than a minute may be one that another process is writing.
-    """
     checkpoint.unlink(missing_ok=True)
-    for part in checkpoint.parent.glob(f"{checkpoint.name}.*.part"):
-        with suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > 60:
-                part.unlink()
+    remove_parts(checkpoint)
 
 
 def rounded(numbers: Tensor | Sequence[float]) -> list:
