@@ -33,14 +33,21 @@ WHOLE = """async (labels) => {
   while (!labels.every(there)) await new Promise((done) => setTimeout(done, 20));
   await document.fonts.ready;
 }"""
-# Cards of a figure on which nothing is drawn.
-BLANK = """() => [...document.querySelectorAll(".stn-figure canvas")]
-  .filter((card) => card.checkVisibility())
-  .filter((card) => {
-    const { width, height } = card;
-    const { buffer } = card.getContext("2d").getImageData(0, 0, width, height).data;
-    return new Set(new Uint32Array(buffer)).size < 2;
-  }).map((card) => card.outerHTML)"""
+# Cards of a figure on which nothing is drawn, not even after five seconds. A card learns
+# its size, and draws, only when the page is next laid out.
+BLANK = """async () => {
+  const blank = () => [...document.querySelectorAll(".stn-figure canvas")]
+    .filter((card) => card.checkVisibility())
+    .filter((card) => {
+      const { width, height } = card;
+      const { buffer } = card.getContext("2d").getImageData(0, 0, width, height).data;
+      return new Set(new Uint32Array(buffer)).size < 2;
+    });
+  for (let tries = 0; tries < 50 && blank().length; tries++) {
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  return blank().map((card) => card.outerHTML);
+}"""
 # Focus a figure's control by its number; give the key that changes something there.
 FOCUS = """([label, number]) => {
   const controls = `#${label} .stn-figure :is(button, input, [tabindex="0"]):enabled`;
