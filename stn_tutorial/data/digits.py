@@ -1,9 +1,10 @@
 """Handwritten digits that come with scikit-learn: real ones, without a download."""
 
+from importlib.metadata import distribution
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from sklearn import datasets
 from torch import Tensor
 
 from stn_tutorial.affine import scaling
@@ -11,6 +12,7 @@ from stn_tutorial.interpolation import warp
 
 #: How many of the 1,797 digits train, in the order of the data set.
 TRAIN = 1200
+DIGITS = "sklearn/datasets/data/digits.csv.gz"
 
 
 class Digits(NamedTuple):
@@ -32,8 +34,11 @@ def load_digits() -> Digits:
     Source: scikit-learn's ``load_digits``, the test part of Alpaydin and Kaynak's
     "Optical Recognition of Handwritten Digits". Used from chapter 0 on.
     """
-    bunch = datasets.load_digits()
-    originals = torch.tensor(bunch.images, dtype=torch.float32)[:, None] / 16
+    # To import scikit-learn, and SciPy's statistics with it, would take 80 MB and most
+    # of a second, for one table: 64 pixels a digit, and its label.
+    table = distribution("scikit-learn").locate_file(DIGITS)
+    numbers = torch.from_numpy(np.loadtxt(str(table), delimiter=","))
+    originals = numbers[:, :64].float().view(-1, 1, 8, 8) / 16
     images = warp(originals, scaling(1.5), size=(28, 28))
-    labels = torch.tensor(bunch.target)
+    labels = numbers[:, 64].long()
     return Digits(images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:])

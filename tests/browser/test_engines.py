@@ -33,8 +33,8 @@ WHOLE = """async (labels) => {
   while (!labels.every(there)) await new Promise((done) => setTimeout(done, 20));
   await document.fonts.ready;
 }"""
-# Cards of a figure on which nothing is drawn, not even after five seconds. A card learns
-# its size, and draws, only when the page is next laid out.
+# Cards of a figure on which nothing is drawn, not even after five seconds. A card
+# learns its size, and draws, only when the page is next laid out.
 BLANK = """async () => {
   const blank = () => [...document.querySelectorAll(".stn-figure canvas")]
     .filter((card) => card.checkVisibility())
