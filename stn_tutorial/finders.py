@@ -26,7 +26,7 @@ SCENE_MODELS = tuple(FILTERS)
 GLANCE = 32
 #: The sides of scenes that they read, in pixels; each is a multiple of ``GLANCE``.
 SIDES = (64, 96, 128, 160)
-#: A window's width before training, as a share of the scene's.
+#: A window's width before training, as a share of the scene's; chosen in trials.
 START = 0.4
 
 
@@ -98,7 +98,9 @@ class SoftArgmax(nn.Module):
         return theta + F.pad(torch.stack([across, down], dim=1)[:, :, None], (2, 0))
 
 
-def scene_network(model: str, side: int, classes: int = len(NAMES)) -> Network:
+def scene_network(
+    model: str, side: int, classes: int = len(NAMES), start: float = START
+) -> Network:
     """Make a network that reads the sign in a scene.
 
     They share a classifier, a CNN of four small convolutions, batch-normalised and
@@ -122,6 +124,7 @@ def scene_network(model: str, side: int, classes: int = len(NAMES)) -> Network:
         side: pixels a side of a scene, one of ``SIDES``. The images have shape
             (N, 3, side, side), in [0, 1].
         classes: how many kinds of sign to tell apart.
+        start: a window's width before training, as a share of the scene's.
 
     Raises:
         ValueError: an unknown model, another side, or no classes.
@@ -145,9 +148,9 @@ def scene_network(model: str, side: int, classes: int = len(NAMES)) -> Network:
     localisation: nn.Module
     if model == "st-cnn-regressed":
         shape = 3, GLANCE, GLANCE
-        localisation = LocalisationNet(shape, (16, 24), (16,), scaling(START), BFloat16)
+        localisation = LocalisationNet(shape, (16, 24), (16,), scaling(start), BFloat16)
     else:
-        localisation = SoftArgmax(BFloat16(_heat((16, 24, 24))), 24, START)
+        localisation = SoftArgmax(BFloat16(_heat((16, 24, 24))), 24, start)
     transformer = SpatialTransformer(
         nn.Sequential(average, localisation),
         out_size=2 * GLANCE,

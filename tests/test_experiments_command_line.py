@@ -261,10 +261,11 @@ def test_a_training_without_options_has_a_command(command, monkeypatch, capsys):
     assert goes_on == (command not in ("drawing-net", "rates"))
 
 
-def test_keeping_signs_gets_the_weights(monkeypatch):
+@pytest.mark.parametrize("command", ["keep-signs", "keep-scenes"])
+def test_what_keeps_a_network_gets_its_weights(command, monkeypatch):
     kept = []
-    monkeypatch.setattr(command_line, "keep_signs", kept.append)
-    main(["keep-signs", "some/weights.safetensors"])
+    monkeypatch.setattr(command_line, command.replace("-", "_"), kept.append)
+    main([command, "some/weights.safetensors"])
     assert kept == [Path("some/weights.safetensors")]
 
 

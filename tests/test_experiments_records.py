@@ -32,11 +32,11 @@ from stn_tutorial.experiments import records, table1
 from stn_tutorial.experiments.__main__ import main
 from stn_tutorial.experiments.records import (
     bits_to_text,
-    halves_to_text,
     new_network,
-    recorded_theta,
+    pack,
     summary,
     to_json,
+    unpack,
     wrong_images,
 )
 from stn_tutorial.experiments.table1 import run_cell, table_recipe
@@ -121,7 +121,7 @@ def test_record_names_the_wrong_images_and_follows_a_thousand(table):
         theta = network.straighten(images[:1000])[1]
     record = read_json(table, name)
     assert torch.equal(wrong_images(record), answers != labels)
-    found = recorded_theta(record)
+    found = unpack(record["theta"])
     assert found.shape == (1000, 16, 2)
     assert torch.equal(found, theta.half().float())
 
@@ -136,10 +136,10 @@ def test_bits_and_halves_are_written_for_any_reader():
     assert wrong_images({"wrong": bits_to_text(bits), "test_images": 10}).equal(bits)
     numbers = torch.tensor([[1.0, -2.0]])
     halves = base64.b64encode(struct.pack("<2e", 1, -2)).decode()
-    assert halves_to_text(numbers) == halves
-    theta = {"shape": [1, 2], "float16": halves}
-    assert recorded_theta({"theta": theta}).equal(numbers)
-    assert recorded_theta({"theta": [[1.0, -2.0]]}).equal(numbers)  # as older records
+    packed = {"shape": [1, 2], "float16": halves}
+    assert pack(numbers) == packed
+    assert unpack(packed).equal(numbers)
+    assert unpack([[1.0, -2.0]]).equal(numbers)  # as older records
 
 
 def test_an_older_record_does_not_name_its_wrong_images(tmp_path):

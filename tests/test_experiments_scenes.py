@@ -1,6 +1,5 @@
 """The runs on scenes: clean splits, complete records, a report that adds up."""
 
-import base64
 import json
 from dataclasses import asdict
 
@@ -17,7 +16,7 @@ from stn_tutorial.experiments import __main__ as command_line
 from stn_tutorial.experiments import records, scene_traces
 from stn_tutorial.experiments import scenes as module
 from stn_tutorial.experiments.__main__ import main
-from stn_tutorial.experiments.records import new_network, summary
+from stn_tutorial.experiments.records import new_network, summary, unpack
 from stn_tutorial.experiments.scene_traces import hunt, hunt_traces, hunter, parts
 from stn_tutorial.experiments.scenes import (
     InScenes,
@@ -98,14 +97,11 @@ def test_record_is_complete(model, runs):
     else:
         assert of_windows <= record.keys()
         assert np.shape(record["theta"]) == (2, 12, 2, 3)
-        boxes = halves(record["boxes"]).reshape(TESTED, 4)
-        assert np.abs(boxes - scene_test_set(64)[2].numpy()).max() < 1e-3
-        windows = halves(record["windows"]).reshape(TESTED, 2, 3)
-        assert np.abs(windows[:12] - record["theta"][-1]).max() < 1e-3
-
-
-def halves(text):
-    return np.frombuffer(base64.b64decode(text), "<f2").astype(float)
+        boxes = unpack(record["boxes"])
+        assert (boxes - scene_test_set(64)[2]).abs().max() < 1e-3
+        windows = unpack(record["windows"])
+        assert windows.shape == (TESTED, 2, 3)
+        assert np.abs(windows[:12].numpy() - record["theta"][-1]).max() < 1e-3
 
 
 def test_evaluation_repeats_the_recorded_error(runs, capsys):
@@ -336,8 +332,7 @@ def test_each_network_is_tried_equally_often():
     tried = list(trials())
     for model in SCENE_MODELS:
         of_model = [trial for trial in tried if trial["model"] == model]
-        mine = [(t["rate"], t["localisation_rate"]) for t in of_model]
-        assert len(set(mine)) == len(mine) == 3
+        assert len(set(map(str, of_model))) == len(of_model) == 4
     assert len({(t["side"], t["images"], t["seed"]) for t in tried}) == 1
 
 

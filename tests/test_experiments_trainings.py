@@ -10,16 +10,28 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from runs import FEW, files, read_json, threads_kept
 from safetensors.torch import load_file
 
 from stn_tutorial.affine import scaling
-from stn_tutorial.checkpoints import seal
+from stn_tutorial.checkpoints import load_weights, seal
+from stn_tutorial.data import gtsrb
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.data.gtsrb import ARRAYS
-from stn_tutorial.experiments import drawing_net, kept_signs, rates, table1, undone
+from stn_tutorial.data.scenes import NAMES
+from stn_tutorial.experiments import (
+    drawing_net,
+    kept_scenes,
+    kept_signs,
+    rates,
+    table1,
+    undone,
+)
 from stn_tutorial.experiments.records import new_network
+from stn_tutorial.experiments.scenes import new_finder
 from stn_tutorial.networks import drawing_network
+from stn_tutorial.sign_figures import read_tiles
 from stn_tutorial.signs import sign_network
 from stn_tutorial.training import error_rate, train
 
@@ -189,7 +201,7 @@ def test_only_a_run_on_signs_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(kept_signs, "RECORDED", tmp_path / "recorded")
     weights = tmp_path / "run.safetensors"
     weights.write_bytes(seal({"a": torch.ones(2)}, {"data": "mnist", "model": "cnn"}))
-    with pytest.raises(ValueError, match=r"run.safetensors .* of a run on GTSRB, but"):
+    with pytest.raises(ValueError, match=r"run.safetensors .* of a run on gtsrb, but"):
         kept_signs.keep_signs(weights)
     assert files(tmp_path) == ["run.safetensors"]
 
@@ -229,3 +241,42 @@ def test_signs_are_kept_with_what_the_chapter_shows(signs, tmp_path, monkeypatch
     assert record["track"]["label"] == 7
     assert record["track"]["sign_widths"] == [10, 20, 30, 40]
     assert record["track"]["image_widths"] == [20, 40, 60, 80]
+
+
+def test_a_finder_is_kept_with_a_track(signs, tmp_path, monkeypatch):
+    """Any network for scenes; the track is of a class that stands in scenes."""
+    network = new_finder("cnn-averaged", 64)
+    metadata = {"data": "scenes-64", "model": "cnn-averaged"}
+    weights = tmp_path / "run.safetensors"
+    weights.write_bytes(seal(network.state_dict(), metadata))
+    out = tmp_path / "recorded"
+    for module in (kept_signs, kept_scenes):
+        monkeypatch.setattr(module, "RECORDED", out)
+    monkeypatch.setattr(kept_scenes, "evaluate", lambda path: {"error": 12.5})
+    kept_scenes.keep_scenes(weights)
+    kept = "cnn-averaged-scenes-64.safetensors"
+    assert files(out) == [kept, "scenes-track.png", "scenes.json"]
+    record = json.loads((out / "scenes.json").read_text())
+    assert record.items() > (metadata | {"test_error": 12.5}).items()
+    load_weights(out / kept, network)
+    track = record["track"]
+    assert NAMES[track["label"]] == gtsrb.NAMES[7]
+    assert track["sign_widths"] == [10, 20, 30, 40]
+    tiles = read_tiles(out / "scenes-track.png")
+    chosen = (signs["train_labels"] == 7) & (signs["train_tracks"] == track["track"])
+    pixels = torch.from_numpy(signs["train_images"][chosen]).permute(0, 3, 1, 2)
+    order = np.argsort(signs["train_frames"][chosen])
+    boxed = pixels[order][:, :, 12:48, 12:36].float() / 255  # as its box says
+    wanted = F.interpolate(boxed, (48, 48), mode="bilinear")
+    inner = (..., slice(2, -2), slice(2, -2))
+    assert (tiles[inner] - wanted[inner]).abs().max() < 0.01
+
+
+def test_only_a_finder_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_signs, "RECORDED", tmp_path / "recorded")
+    weights = tmp_path / "run.safetensors"
+    content = seal({"a": torch.ones(2)}, {"data": "gtsrb", "model": "cnn-small"})
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=r"run.safetensors .* of a run on scenes-, "):
+        kept_scenes.keep_scenes(weights)
+    assert files(tmp_path) == ["run.safetensors"]

@@ -44,8 +44,8 @@ DOCUMENTED = {
 INTERNAL = {
     *("data", "data.download", "experiments", "experiments.cluster"),
     *("experiments.difficulty", "experiments.drawing_net", "experiments.jobs"),
-    *("experiments.kept_signs", "experiments.rates", "experiments.scene_traces"),
-    "experiments.undone",
+    *("experiments.kept_scenes", "experiments.kept_signs", "experiments.rates"),
+    *("experiments.scene_traces", "experiments.undone"),
     *("pitfalls.learning", "pitfalls.patient", "pitfalls.questions"),
     *("pitfalls.readings", "pitfalls.report"),
 }

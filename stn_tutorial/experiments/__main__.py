@@ -20,6 +20,7 @@ from stn_tutorial.experiments.difficulty import try_difficulties
 from stn_tutorial.experiments.drawing_net import train_drawing_net
 from stn_tutorial.experiments.evaluate import evaluate
 from stn_tutorial.experiments.jobs import Job, runs_here
+from stn_tutorial.experiments.kept_scenes import keep_scenes
 from stn_tutorial.experiments.kept_signs import keep_signs
 from stn_tutorial.experiments.rates import try_rates
 from stn_tutorial.experiments.records import summary, to_json
@@ -197,6 +198,10 @@ def make_parser() -> argparse.ArgumentParser:
         "keep-signs", help="keep a network for traffic signs, and what chapter 7 shows"
     )
     keep.add_argument("weights", type=Path)
+    found = commands.add_parser(
+        "keep-scenes", help="keep a network that finds signs, and a track for it"
+    )
+    found.add_argument("weights", type=Path)
     for name, (_, told) in SINGLE.items():
         commands.add_parser(name, help=told, description=told)
     return parser
@@ -213,6 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(json.dumps(evaluate(options.weights)))
         elif options.command == "keep-signs":
             keep_signs(options.weights)
+        elif options.command == "keep-scenes":
+            keep_scenes(options.weights)
         elif options.command in SINGLE:
             train, _ = SINGLE[options.command]
             train()

@@ -6,6 +6,7 @@ few images of GTSRB and ``signs.json``. It needs GTSRB and takes a minute. What 
 of the test images chose nothing.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from stn_tutorial.affine import affine, identity
 from stn_tutorial.checkpoints import load_weights, read_tensors, seal
-from stn_tutorial.data.gtsrb import Signs, load_gtsrb, split_by_track
+from stn_tutorial.data.gtsrb import CLASSES, Signs, load_gtsrb, split_by_track
 from stn_tutorial.experiments.records import new_network, picture, rounded, to_json
 from stn_tutorial.experiments.traffic_signs import as_tensors, sign_test_set
 from stn_tutorial.files import RECORDED, write_whole
@@ -33,7 +34,9 @@ def keep_signs(weights: Path) -> None:
     Args:
         weights: the file of weights that a run has left.
     """
-    network, model = keep_weights(weights)
+    model = round_weights(weights, "gtsrb")["model"]
+    network = new_network(sign_network, model, seed=0).eval()
+    load_weights(RECORDED / f"{model}-gtsrb.safetensors", network)
     signs = load_gtsrb()
     images, labels = sign_test_set(signs)
     boxes = torch.tensor(signs.test_boxes)
@@ -43,7 +46,8 @@ def keep_signs(weights: Path) -> None:
         scores.append(network(batch))
     theta = torch.cat(thetas)
     mistakes, shown = worst_mistakes(torch.cat(scores), labels)
-    track, track_images = show_track(signs)
+    track, indices = choose_track(signs, range(CLASSES))
+    track_images = track_pixels(signs, indices)
     record = {
         "model": model,
         "test_error": error_rate(network, images, labels),
@@ -62,29 +66,31 @@ def keep_signs(weights: Path) -> None:
     write_whole(RECORDED / "signs.json", to_json(record))
 
 
-def keep_weights(path: Path) -> tuple[Network, str]:
-    """Round the weights, leave them beside the records, and load them.
+def round_weights(path: Path, data: str) -> dict[str, str]:
+    """Round the weights that a run has left, and keep them beside the records.
+
+    Args:
+        path: the file of weights.
+        data: how the name of the run's data must begin.
 
     Returns:
-        the network, and what it is called.
+        what the file says of its run.
 
     Raises:
-        ValueError: the file is damaged, or not what a run on GTSRB has left.
+        ValueError: the file is damaged, or not what a run on such data has left.
     """
     tensors, metadata = read_tensors(path)
-    if metadata.get("data") != "gtsrb":
+    if not metadata.get("data", "").startswith(data):
         raise ValueError(
-            f"expected {path} to hold weights of a run on GTSRB, but it says {metadata}"
+            f"expected {path} to hold weights of a run on {data}, but it says "
+            f"{metadata}"
         )
     weights = {}
     for name, tensor in tensors.items():
         weights[name] = tensor.half() if tensor.is_floating_point() else tensor
-    model = metadata["model"]
-    kept = RECORDED / f"{model}-gtsrb.safetensors"
-    write_whole(kept, seal(weights, metadata))
-    network = new_network(sign_network, model, seed=0)
-    load_weights(kept, network)
-    return network.eval(), model
+    name = f"{metadata['model']}-{metadata['data']}.safetensors"
+    write_whole(RECORDED / name, seal(weights, metadata))
+    return metadata
 
 
 def best_guess(signs: Signs) -> Tensor:
@@ -182,11 +188,15 @@ def variances_in_tracks(
     return variances
 
 
-def show_track(signs: Signs) -> tuple[dict, Tensor]:
+def choose_track(signs: Signs, classes: Collection[int]) -> tuple[dict, list[int]]:
     """Choose the bright validation track whose sign grows most.
 
+    Args:
+        signs: of GTSRB.
+        classes: of the tracks to choose from.
+
     Returns:
-        what is recorded of it, and its images.
+        what is recorded of the track, and its images' indices.
     """
     roi = np.load(Path(str(signs.train_images.filename)).with_name("train_roi.npy"))
 
@@ -196,7 +206,8 @@ def show_track(signs: Signs) -> tuple[dict, Tensor]:
         return widths.max() / widths.min() if bright else 0.0
 
     tracks = validation_tracks(signs)
-    label, track = max(tracks, key=lambda key: growth(tracks[key]))
+    candidates = [key for key in tracks if key[0] in classes]
+    label, track = max(candidates, key=lambda key: growth(tracks[key]))
     indices = tracks[label, track]
     record = {
         "label": label,
@@ -204,4 +215,4 @@ def show_track(signs: Signs) -> tuple[dict, Tensor]:
         "image_widths": roi[indices, 0].tolist(),
         "sign_widths": (roi[indices, 4] - roi[indices, 2]).tolist(),
     }
-    return record, track_pixels(signs, indices)
+    return record, indices

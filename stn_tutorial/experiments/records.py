@@ -175,9 +175,24 @@ def bits_to_text(bits: Tensor) -> str:
     return base64.b64encode(np.packbits(bits.numpy()).tobytes()).decode()
 
 
-def halves_to_text(numbers: Tensor) -> str:
-    """Write numbers as text: rounded to half precision, in Base64."""
-    return base64.b64encode(numbers.half().numpy().astype("<f2").tobytes()).decode()
+def pack(numbers: Tensor) -> dict:
+    """Write numbers as a record keeps many of them: in half precision, as Base64."""
+    halves = numbers.half().numpy().astype("<f2").tobytes()
+    return {
+        "shape": list(numbers.shape),
+        "float16": base64.b64encode(halves).decode(),
+    }
+
+
+def unpack(packed: dict | list) -> Tensor:
+    """Read numbers that :func:`pack` wrote, or a list of them, as older records have.
+
+    The transforms ``theta`` of a run are such numbers: (N, 2, 3), (N, 8) or (N, 16, 2).
+    """
+    if isinstance(packed, list):
+        return torch.tensor(packed)
+    halves = np.frombuffer(base64.b64decode(packed["float16"]), "<f2")
+    return torch.from_numpy(halves.astype(np.float32)).view(packed["shape"])
 
 
 def wrong_images(record: dict) -> Tensor:
@@ -193,18 +208,6 @@ def wrong_images(record: dict) -> Tensor:
         )
     packed = np.frombuffer(base64.b64decode(record["wrong"]), np.uint8)
     return torch.from_numpy(np.unpackbits(packed, count=record["test_images"])).bool()
-
-
-def recorded_theta(record: dict) -> Tensor:
-    """The transforms of a run's first test images, (N, 2, 3), (N, 8) or (N, 16, 2).
-
-    New records hold those of 1,000 images, in half precision, older ones of twelve.
-    """
-    theta = record["theta"]
-    if isinstance(theta, list):
-        return torch.tensor(theta)
-    halves = np.frombuffer(base64.b64decode(theta["float16"]), "<f2")
-    return torch.from_numpy(halves.astype(np.float32)).view(theta["shape"])
 
 
 def to_json(record: dict) -> bytes:

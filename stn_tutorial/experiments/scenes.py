@@ -23,8 +23,8 @@ from stn_tutorial.experiments.jobs import Job
 from stn_tutorial.experiments.records import (
     WATCHED,
     Task,
-    halves_to_text,
     new_network,
+    pack,
     read,
     rounded,
     run,
@@ -32,7 +32,7 @@ from stn_tutorial.experiments.records import (
     summary,
 )
 from stn_tutorial.files import RECORDED, write_whole
-from stn_tutorial.finders import SCENE_MODELS, scene_network
+from stn_tutorial.finders import START, scene_network
 from stn_tutorial.networks import Network
 from stn_tutorial.signs import find_windows, overlap
 from stn_tutorial.training import History, Recipe, error_rate, train
@@ -43,26 +43,36 @@ SIDE = 96
 HELD, TESTED = 1200, 2400
 # Test scenes whose window and box are on record.
 PLACES = 500
-# Each network's peak rate and the localisation net's share of it: the first guess of
-# the trials, until they have told better.
+# Each network's peak rate and the localisation net's share of it, as trials told.
 RATES = {
-    "cnn-averaged": (0.1, 1.0),
-    "cnn-full": (0.1, 1.0),
+    "cnn-averaged": (0.2, 1.0),
+    "cnn-full": (0.2, 1.0),
     "cnn-full-narrow": (0.1, 1.0),
-    "st-cnn-regressed": (0.1, 0.3),
-    "st-cnn-soft-argmax": (0.1, 1.0),
+    "st-cnn-regressed": (0.1, 0.1),
+    "st-cnn-soft-argmax": (0.1, 0.3),
 }
 IMAGES, BATCH = 64_000, 64
 
 OUT = RECORDED / "scene_trials.json"
 # What was tried, equally often for each network, at the runs' own length: how a
-# localisation net fares depends on it. The peak rate, and that net's share of it.
-TRIED = {
-    "cnn-averaged": [(0.1, 1.0), (0.05, 1.0), (0.2, 1.0)],
-    "cnn-full": [(0.1, 1.0), (0.05, 1.0), (0.2, 1.0)],
-    "cnn-full-narrow": [(0.1, 1.0), (0.05, 1.0), (0.2, 1.0)],
-    "st-cnn-regressed": [(0.1, 0.3), (0.1, 0.1), (0.1, 1.0)],
-    "st-cnn-soft-argmax": [(0.1, 1.0), (0.1, 0.3), (0.1, 3.0)],
+# localisation net fares depends on it. The peak rate, that net's share of it, and the
+# window's width before training.
+TRIED: dict[str, list[tuple[float, ...]]] = {
+    "cnn-averaged": [(0.05,), (0.1,), (0.2,), (0.4,)],
+    "cnn-full": [(0.05,), (0.1,), (0.2,), (0.4,)],
+    "cnn-full-narrow": [(0.05,), (0.1,), (0.2,), (0.4,)],
+    "st-cnn-regressed": [
+        (0.1, 1.0, 0.4),
+        (0.1, 0.3, 0.4),
+        (0.1, 0.1, 0.4),
+        (0.1, 0.1, 0.5),
+    ],
+    "st-cnn-soft-argmax": [
+        (0.1, 1.0, 0.4),
+        (0.1, 0.3, 0.4),
+        (0.1, 0.3, 0.5),
+        (0.1, 0.3, 0.6),
+    ],
 }
 
 
@@ -208,8 +218,8 @@ def describe_finder(
             seen["correlation"] = correlation(theta[:, :, 2], centres)
             if content == "sign":
                 found["overlap"] = rounded(overlap(theta, boxes).mean())
-                found["windows"] = halves_to_text(theta[:PLACES])
-                found["boxes"] = halves_to_text(boxes[:PLACES])
+                found["windows"] = pack(theta[:PLACES])
+                found["boxes"] = pack(boxes[:PLACES])
         found["contents"][content] = seen
     if network.transformer is not None:
         found["theta"] = rounded(torch.stack(history.theta))
@@ -324,17 +334,11 @@ def scene_jobs(options: argparse.Namespace) -> list[Job]:
 
 def trials() -> Iterator[dict]:
     """List what is to be tried, one entry a training."""
-    for number in range(3):
-        for model in SCENE_MODELS:
-            rate, localisation_rate = TRIED[model][number]
-            yield {
-                "model": model,
-                "side": SIDE,
-                "images": IMAGES,
-                "rate": rate,
-                "localisation_rate": localisation_rate,
-                "seed": 0,
-            }
+    for model, tried in TRIED.items():
+        for values in tried:
+            names = ("rate", "localisation_rate", "start")
+            given = dict(zip(names, values, strict=False))
+            yield {"model": model, "side": SIDE, "images": IMAGES, "seed": 0, **given}
 
 
 @lru_cache
@@ -344,20 +348,23 @@ def _trial_data(side: int) -> tuple:
 
 def scene_trial(trial: Mapping) -> float:
     """Train a network for one trial, and return its validation error in %."""
-    signs, labels, change, held = _trial_data(trial["side"])
-    network = new_finder(trial["model"], trial["side"], trial["seed"])
+    side, seed = trial["side"], trial["seed"]
+    signs, labels, change, held = _trial_data(side)
+    start = trial.get("start", START)
+    build = partial(scene_network, side=side, start=start)
+    network = new_network(build, trial["model"], seed=seed)
     recipe = Recipe(
         trial["images"],
         batch=BATCH,
         rate=trial["rate"],
-        localisation_rate=trial["localisation_rate"],
+        localisation_rate=trial.get("localisation_rate", 1.0),
     )
-    history = train(network, signs, labels, change, recipe, held, trial["seed"])
+    history = train(network, signs, labels, change, recipe, held, seed)
     return history.error[-1]
 
 
 def try_scenes() -> None:
-    """Try three recipes for each network, on signs and scenes to validate with.
+    """Try four recipes for each network, on signs and scenes to validate with.
 
     What is on record is not trained again. No scene to test with is drawn.
     """

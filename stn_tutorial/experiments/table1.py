@@ -17,8 +17,8 @@ from stn_tutorial.experiments.records import (
     KEY,
     WATCHED,
     Task,
-    halves_to_text,
     new_network,
+    pack,
     run,
     run_name,
     summary,
@@ -132,7 +132,7 @@ def run_cell(
 
     Returns:
         the record, as in its file; with a transformer also ``theta``, the transforms
-        of the first test images, as ``recorded_theta`` of
+        of the first test images, as ``unpack`` of
         :mod:`stn_tutorial.experiments.records` reads them.
 
     Used in chapter 6.
@@ -164,12 +164,11 @@ def run_cell(
 
 @torch.no_grad()
 def thetas_of(network: Network, images: Tensor) -> dict:
-    """Record the transforms of images: their shape, and the numbers as text."""
+    """Record the transforms of images."""
     network.eval()
     device = next(network.parameters()).device
     parts = [network.straighten(part.to(device))[1].cpu() for part in images.split(500)]
-    theta = torch.cat(parts)
-    return {"shape": list(theta.shape), "float16": halves_to_text(theta)}
+    return pack(torch.cat(parts))
 
 
 def paired_difference(
