@@ -24,33 +24,45 @@ from stn_tutorial.figures import (
 from stn_tutorial.signs import read_windows
 
 
-def read_tiles(path: str | Path) -> Tensor:
+def read_tiles(path: str | Path, side: int = SIDE) -> Tensor:
     """Read the images of a picture that shows two rows of them.
 
+    Args:
+        path: the picture.
+        side: pixels a side of each image, S.
+
     Returns:
-        shape (N, 3, 48, 48), in [0, 1]; the upper row comes first.
+        shape (N, 3, S, S), in [0, 1]; the upper row comes first.
 
     Raises:
-        ValueError: the picture is not two rows of 48x48 images in colour.
+        ValueError: the picture is not two rows of S x S images in colour.
 
     Used in chapter 7.
     """
     pixels = torch.tensor(plt.imread(path))  # (H, W, 3), or 4 with alpha
-    if pixels.dim() != 3 or len(pixels) != 2 * SIDE or pixels.shape[1] % SIDE:
+    if pixels.dim() != 3 or len(pixels) != 2 * side or pixels.shape[1] % side:
         raise ValueError(
-            f"expected {path} to show two rows of {SIDE}x{SIDE} images in colour, but "
+            f"expected {path} to show two rows of {side}x{side} images in colour, but "
             f"its shape is {tuple(pixels.shape)}"
         )
-    rows = pixels[:, :, :3].unflatten(0, (2, SIDE))  # (2, 48, W, 3)
-    tiles = rows.unflatten(2, (-1, SIDE))  # (2, 48, N / 2, 48, 3)
-    return tiles.permute(0, 2, 4, 1, 3).flatten(0, 1)  # (N, 3, 48, 48)
+    rows = pixels[:, :, :3].unflatten(0, (2, side))  # (2, S, W, 3)
+    tiles = rows.unflatten(2, (-1, side))  # (2, S, N / 2, S, 3)
+    return tiles.permute(0, 2, 4, 1, 3).flatten(0, 1)  # (N, 3, S, S)
 
 
-def draw_window(ax: plt.Axes, theta: Tensor) -> None:
-    """Outline a window over its image; a dot marks the upper left corner."""
+def draw_window(ax: plt.Axes, theta: Tensor, side: int = SIDE) -> None:
+    """Outline a window over its image; a dot marks the upper left corner.
+
+    Args:
+        ax: where the image is drawn.
+        theta: the window, shape (2, 3).
+        side: pixels a side of the image.
+
+    Used in chapter 7.
+    """
     ax.autoscale(False)
-    grid = affine_grid(theta[None], (1, 3, SIDE, SIDE), align_corners=False)
-    draw_grid(ax, grid[0], (SIDE, SIDE), lines=2)
+    grid = affine_grid(theta[None], (1, 3, side, side), align_corners=False)
+    draw_grid(ax, grid[0], (side, side), lines=2)
 
 
 def show_windows(
@@ -59,7 +71,7 @@ def show_windows(
     """Draw images with their windows, and below them what the windows show.
 
     Args:
-        images: shape (N, 3, 48, 48), in [0, 1].
+        images: shape (N, 3, S, S), in [0, 1].
         theta: the windows, shape (N, 2, 3), or (1, 2, 3) for one on all images.
         title: text above all.
         side: pixels a side of what the windows show.
@@ -70,7 +82,7 @@ def show_windows(
     figure = show_images([*images, *seen], columns=len(images), height=0.95)
     windows = theta.expand(len(images), 2, 3)
     for ax, window in zip(figure.axes, windows, strict=False):
-        draw_window(ax, window)
+        draw_window(ax, window, images.shape[-1])
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -85,7 +97,7 @@ def film(
     """Film the windows on the same images at several moments, to be played.
 
     Args:
-        images: shape (N, 3, 48, 48), in [0, 1].
+        images: shape (N, 3, S, S), in [0, 1].
         thetas: for each moment the windows, shape (N, 2, 3) or (1, 2, 3).
         titles: text above each moment.
         label: what the film shows, for readers who cannot see it.

@@ -33,10 +33,12 @@ def images():
     return torch.rand(4, 3, 48, 48, generator=generator)
 
 
-def test_tiles_come_back_in_their_order(images, tmp_path):
+@pytest.mark.parametrize("side", [48, 24])
+def test_tiles_come_back_in_their_order(images, side, tmp_path):
+    images = images[..., :side, :side]
     path = tmp_path / "tiles.png"
     path.write_bytes(records.picture(*images.chunk(2)))
-    assert_close(read_tiles(path), images, atol=0.003, rtol=0)
+    assert_close(read_tiles(path, side), images, atol=0.003, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(96, 96), (96, 100, 3), (48, 96, 3)])
@@ -47,27 +49,33 @@ def test_another_picture_is_refused(size, tmp_path):
         read_tiles(path)
 
 
-def test_the_outline_of_a_window_lies_where_theta_says(images):
-    """The right half of the image, from pixel 23.5 to 47.5 (of the outer samples)."""
+@pytest.mark.parametrize("side", [48, 96])
+def test_the_outline_of_a_window_lies_where_theta_says(side):
+    """The right half of the image; its lines are those of the outer samples."""
     _, ax = plt.subplots()
-    ax.imshow(images[0].permute(1, 2, 0).numpy())
-    draw_window(ax, compose(translation(0.5, 0.0), scaling(0.5, 1.0))[0])
+    ax.imshow(np.zeros((side, side)))
+    draw_window(ax, compose(translation(0.5, 0.0), scaling(0.5, 1.0))[0], side)
     points = np.concatenate([line.get_xydata() for line in ax.lines])
-    assert points.min(axis=0) == pytest.approx([23.75, 0], abs=0.3)
-    assert points.max(axis=0) == pytest.approx([47.25, 47], abs=0.3)
+    left = side / 2 - 0.25
+    assert points.min(axis=0) == pytest.approx([left, 0], abs=0.3)
+    assert points.max(axis=0) == pytest.approx([side - 0.75, side - 1], abs=0.3)
     corner = ax.lines[-1].get_xydata()
-    assert corner == pytest.approx(np.array([[23.75, 0]]), abs=0.3)
-    assert ax.get_xlim() == (-0.5, 47.5)
+    assert corner == pytest.approx(np.array([[left, 0]]), abs=0.3)
+    assert ax.get_xlim() == (-0.5, side - 0.5)
 
 
-def test_below_each_image_stands_what_its_window_shows(images):
+@pytest.mark.parametrize("side", [48, 40])
+def test_below_each_image_stands_what_its_window_shows(images, side):
+    images = images[..., :side, :side]
+    half = side // 2
     theta = compose(translation(-0.5, -0.5), scaling(0.5))  # one for all
-    figure = show_windows(images, theta, "title", side=24)
+    figure = show_windows(images, theta, "title", side=half)
     assert len(figure.axes) == 8
     for ax, image in zip(figure.axes[4:], images, strict=True):
         shown = torch.tensor(np.array(ax.images[0].get_array()))
-        assert_close(shown.permute(2, 0, 1), image[:, :24, :24], atol=1e-5, rtol=0)
-    assert all(len(ax.lines) > 3 for ax in figure.axes[:4])
+        assert_close(shown.permute(2, 0, 1), image[:, :half, :half], atol=1e-5, rtol=0)
+    for ax in figure.axes[:4]:
+        assert max(line.get_xdata().max() for line in ax.lines) < half
 
 
 def test_a_film_has_a_frame_for_each_moment(images):
