@@ -16,6 +16,7 @@ LAYERS = [
     ["affine"],
     ["interpolation", "warps", "pixels", "files"],
     ["pooling", "transformer", "distortions", "registration"],
+    ["homography", "flow", "regions", "deformable"],
     ["data", "pitfalls"],
     ["networks", "checkpoints"],
     ["training"],
@@ -38,6 +39,10 @@ CORE = [
     "pooling",
     "transformer",
     "registration",
+    "homography",
+    "flow",
+    "regions",
+    "deformable",
     "pitfalls",
 ]
 
