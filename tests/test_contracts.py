@@ -17,7 +17,7 @@ LAYERS = [
     ["interpolation", "warps", "pixels", "files"],
     ["pooling", "transformer", "distortions", "registration"],
     ["homography", "flow", "regions", "deformable"],
-    ["data", "pitfalls"],
+    ["data", "pitfalls", "heads"],
     ["networks", "checkpoints"],
     ["training"],
     ["signs", "finders"],
