@@ -53,7 +53,7 @@ class SoftArgmax(nn.Module):
     Raises:
         ValueError: channels below 1, or a size that is not above 0 and finite.
 
-    Used for the records of chapter 7.
+    Built in chapter 7, without a size that is learned.
     """
 
     def __init__(

@@ -14,8 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stn_tutorial import signs
-from stn_tutorial.checkpoints import read_tensors
-from stn_tutorial.experiments import table1, traffic_signs
+from stn_tutorial.checkpoints import load_weights, read_tensors
+from stn_tutorial.experiments import scenes, table1, traffic_signs
+from stn_tutorial.experiments.records import wrong_images
+from stn_tutorial.finders import SCENE_MODELS, START
 from stn_tutorial.networks import table_network
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
@@ -34,6 +36,10 @@ KEPT = RECORDED / "st-cnn-affine-RTS.safetensors"
 SIGNS = {
     path.stem: json.loads(path.read_text())
     for path in (RECORDED / "gtsrb").glob("*.json")
+}
+SCENES = {
+    path.stem: json.loads(path.read_text())
+    for path in (RECORDED / "scenes").glob("*.json")
 }
 SETS = ["R", "RTS", "P", "E", "TC"]
 SIDES = dict(zip(SETS, [28, 42, 28, 28, 60], strict=True))
@@ -234,3 +240,65 @@ def test_the_shown_mistakes_are_mistakes(sign_reader):
     assert found["test_error"] == pytest.approx(100 * count / 12_630)
     recorded = SIGNS["gtsrb-st-cnn-small-seed0"]["error"]
     assert found["test_error"] == pytest.approx(recorded, abs=0.05)
+
+
+# Signs in scenes
+
+
+@pytest.mark.parametrize("name", sorted(SCENES))
+def test_a_record_of_scenes_is_whole_and_follows_the_protocol(name):
+    record = SCENES[name]
+    model, seed = record["model"], record["seed"]
+    side = int(record["data"].removeprefix("scenes-"))
+    assert name == f"scenes-{side}-{model}-seed{seed}"
+    assert record["test_images"] == scenes.TESTED
+    wrong = wrong_images(record)
+    assert record["error"] == pytest.approx(100 * wrong.float().mean().item())
+    assert record["recipe"] == asdict(scenes.scene_recipe(model))
+    assert record["images_seen"] == record["curve"]["images"][-1] == scenes.IMAGES
+    network = scenes.new_finder(model, side)
+    assert record["weights"] == sum(p.numel() for p in network.parameters())
+    assert record["multiplications"] == scenes.count_multiplications(network, side)
+    assert record["contents"]["sign"]["error"] == pytest.approx(record["error"])
+    assert ("windows" in record) == model.startswith("st-")
+
+
+def test_every_network_for_scenes_has_three_seeds_at_each_size():
+    sizes = {record["data"] for record in SCENES.values()}
+    assert f"scenes-{scenes.SIDE}" in sizes
+    assert set(SCENES) == {
+        f"{size}-{model}-seed{seed}"
+        for size in sizes
+        for model in SCENE_MODELS
+        for seed in range(3)
+    }
+
+
+def test_the_recipes_of_scenes_are_the_best_of_the_trials():
+    tried = json.loads((RECORDED / "scene_trials.json").read_text())
+    assert len(tried) == len(list(scenes.trials()))
+    for model in SCENE_MODELS:
+        of_model = [trial for trial in tried if trial["model"] == model]
+        best = min(of_model, key=lambda trial: trial["validation_error"])
+        rates = best["rate"], best.get("localisation_rate", 1.0)
+        assert scenes.RATES[model] == rates
+        assert best.get("start", START) == START
+
+
+def test_the_kept_finder_makes_the_recorded_picture_and_finds_its_track():
+    """Half precision and bytes of grey stand between picture and network."""
+    name = "scenes-96-st-cnn-soft-argmax-seed0"
+    path = RECORDED / "st-cnn-soft-argmax-scenes-96.safetensors"
+    network = scenes.new_finder("st-cnn-soft-argmax", 96).eval()
+    load_weights(path, network)
+    pixels = torch.tensor(np.array(Image.open(RECORDED / f"scenes/{name}.png")) / 255)
+    rows = pixels.float().view(2, 96, 12, 96, 3).permute(0, 2, 4, 1, 3)
+    above, below = rows[0], rows[1][..., 32:64, 32:64]
+    with torch.inference_mode():
+        windows, theta = network.straighten(above)
+    assert (windows - below).abs().mean() < 0.01 < (above - rows[1]).abs().mean()
+    recorded = torch.tensor(SCENES[name]["theta"][-1])
+    assert (theta - recorded).abs().max() < 0.05
+    found = json.loads((RECORDED / "scenes.json").read_text())
+    assert found["test_error"] == pytest.approx(SCENES[name]["error"], abs=0.5)
+    assert len(found["track"]["sign_widths"]) == 30

@@ -129,7 +129,7 @@ def photo_pieces(part: str) -> Tensor:
     Raises:
         ValueError: an unknown part.
 
-    Used for the records of chapter 7.
+    Used in chapter 7.
     """
     _check_part(part)
     photos = [np.atleast_3d(getattr(data, name)()) for name in PHOTOS]
@@ -181,7 +181,7 @@ def make_scenes(
         ValueError: signs or photos of another shape or type; a side out of range; or
             an unknown content.
 
-    Used for the records of chapter 7.
+    Used in chapter 7.
     """
     _check_scenes(signs, photos, side, content)
     n = len(signs)
