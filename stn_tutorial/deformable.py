@@ -128,7 +128,9 @@ def deformable_attention(
 class DeformableAttention(nn.Module):
     """Attention that chooses where to look: offsets and weights from each query.
 
-    At the start the places stand in a ring around the query's own, and count alike.
+    At the start the places stand in a ring around the query's own, and count alike,
+    and the two layers that mix channels change nothing. (In the paper those begin at
+    random.)
 
     Args:
         query_channels: of each query.
@@ -160,6 +162,9 @@ class DeformableAttention(nn.Module):
         for linear in (self.offsets, self.weights):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
+        for convolution in (self.value, self.output):  # at first they change nothing
+            nn.init.dirac_(convolution.weight)
+            nn.init.zeros_(convolution.bias)
         angle = torch.arange(count) * (2 * math.pi / count)
         with torch.no_grad():
             ring = radius * torch.stack([angle.cos(), angle.sin()], dim=1)

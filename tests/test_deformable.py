@@ -115,11 +115,23 @@ def test_the_module_starts_with_a_ring():
     assert_close(weights, torch.full((1, 1, 5, 4), 0.25))
 
 
+def test_at_the_start_it_is_the_mean_of_the_ring():
+    """Whole pixels away, so that what is read are the pixels themselves."""
+    net = DeformableAttention(3, 2, points=4, radius=1.0)
+    value = drawn(1, 2, 5, 5, dtype=torch.float32)
+    middle = torch.zeros(1, 1, 2)
+    found = net(drawn(1, 1, 3, dtype=torch.float32), middle, value)
+    around = value[0, :, [1, 2, 2, 3], [2, 1, 3, 2]].mean(1)
+    assert_close(found[0, :, 0], around, atol=1e-5, rtol=0)
+
+
 def test_the_module_joins_its_parts():
     torch.manual_seed(0)
     net = DeformableAttention(3, 4, heads=2, points=3, sampler=F.grid_sample)
     torch.nn.init.normal_(net.offsets.weight)
     torch.nn.init.normal_(net.weights.weight)
+    torch.nn.init.normal_(net.value.weight)
+    torch.nn.init.normal_(net.output.weight)
     query, value = torch.randn(2, 5, 3), torch.randn(2, 4, 6, 7)
     reference = 0.5 * torch.randn(2, 5, 2)
     offsets, weights = net.look(query, (6, 7))
