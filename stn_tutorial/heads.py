@@ -209,7 +209,7 @@ class Composed(nn.Module):
         ValueError: no localisations.
 
     Source: Lin and Lucey, "Inverse compositional spatial transformer networks", 2017.
-    Built in chapter 8.
+    Built in chapter 8, without what half precision needs.
     """
 
     def __init__(
