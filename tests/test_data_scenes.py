@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_image
 from round_signs import BOX, TRACKS, write_gtsrb
 from scipy import stats
 from torch.testing import assert_close
@@ -128,6 +129,17 @@ def test_pieces_to_train_and_to_test_with_share_no_column(monkeypatch):
     whole = np.array(resized).transpose(2, 0, 1).astype(int)
     assert np.abs(train[0].numpy() - whole[:, :, :256]).max() <= 1
     assert np.abs(test[0].numpy() - whole[:, :, -256:]).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
+def test_scikit_learns_photographs_are_read_as_it_reads_them(name):
+    photo = load_sample_image(name)
+    width = round(512 * photo.shape[1] / photo.shape[0])
+    resized = Image.fromarray(photo).resize((width, 512), Image.Resampling.BILINEAR)
+    whole = np.array(resized).transpose(2, 0, 1).astype(int)
+    pieces = photo_pieces("train")[-2:].numpy()
+    piece = pieces[["china.jpg", "flower.jpg"].index(name)]
+    assert np.abs(piece - whole[:, :, :256]).max() <= 1
 
 
 def test_every_photograph_is_wide_enough():

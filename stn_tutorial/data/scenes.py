@@ -5,13 +5,14 @@ the signs are cut out along their edge and stand in something larger. The twelve
 are all round, so the outline does not tell which sign it is. Chapter 7 trains on them.
 """
 
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from skimage import data
-from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from stn_tutorial.affine import affine_grid, rotation, scaling
@@ -42,7 +43,10 @@ EDGE, FADE = 0.95, 3.0
 SEEN = 36
 # Pixels of a photograph's piece, and those that come with scikit-learn.
 PIECE = 512, 256
-MORE_PHOTOS = ("china.jpg", "flower.jpg")
+MORE_PHOTOS = (
+    "sklearn/datasets/images/china.jpg",
+    "sklearn/datasets/images/flower.jpg",
+)
 
 
 def load_signs(part: str, root: str | Path | None = None) -> tuple[Tensor, Tensor]:
@@ -132,8 +136,11 @@ def photo_pieces(part: str) -> Tensor:
     Used in chapter 7.
     """
     _check_part(part)
+    files = distribution("scikit-learn")
     photos = [np.atleast_3d(getattr(data, name)()) for name in PHOTOS]
-    photos += [load_sample_image(name) for name in MORE_PHOTOS]
+    # Read as files, for to import scikit-learn would take 80 MB.
+    for name in MORE_PHOTOS:
+        photos.append(np.asarray(Image.open(str(files.locate_file(name)))))
     pieces = []
     for photo in photos:
         pixels = torch.tensor(photo).permute(2, 0, 1)[None].float()
