@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_sample_image
 from round_signs import BOX, TRACKS, write_gtsrb
 from scipy import stats
+from sklearn.datasets import load_sample_image
 from torch.testing import assert_close
 
 from stn_tutorial.data import scenes as module
