@@ -157,14 +157,13 @@ class DeformableAttention(nn.Module):
         count = heads * points
         self.offsets = nn.Linear(query_channels, 2 * count)
         self.weights = nn.Linear(query_channels, count)
-        self.value = nn.Conv2d(value_channels, value_channels, 1)
-        self.output = nn.Conv1d(value_channels, value_channels, 1)
+        self.value = nn.Conv2d(value_channels, value_channels, 1, bias=False)
+        self.output = nn.Conv1d(value_channels, value_channels, 1, bias=False)
         for linear in (self.offsets, self.weights):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
         for convolution in (self.value, self.output):  # at first they change nothing
             nn.init.dirac_(convolution.weight)
-            nn.init.zeros_(convolution.bias)
         angle = torch.arange(count) * (2 * math.pi / count)
         with torch.no_grad():
             ring = radius * torch.stack([angle.cos(), angle.sin()], dim=1)
