@@ -12,6 +12,7 @@ from stn_tutorial.interpolation import warp
 
 #: How many of the 1,797 digits train, in the order of the data set.
 TRAIN = 1200
+#: Where scikit-learn keeps them, in the folder of the packages.
 DIGITS = "sklearn/datasets/data/digits.csv.gz"
 
 
