@@ -20,10 +20,15 @@ def still_grid(height: int, width: int) -> Tensor:
 
 
 def smooth_flow(n: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Flows of up to some pixels that never look beyond the image: 0 at its edge."""
+    """Flows of some pixels that never look beyond the image, where paddings differ."""
     generator = torch.Generator().manual_seed(seed)
-    flow = F.pad(2 * torch.randn(n, 2, 3, 4, generator=generator), (1, 1, 1, 1))
-    return F.interpolate(flow, size, mode="bilinear", align_corners=True)
+    coarse = 2 * torch.randn(n, 2, 3, 4, generator=generator)
+    flow = F.interpolate(coarse, size, mode="bilinear", align_corners=True)
+    height, width = size
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    here = torch.stack([x, y])
+    last = torch.tensor([width - 1, height - 1]).view(2, 1, 1)
+    return (here + flow).clamp(min=0).minimum(last) - here
 
 
 # 9.1: from a grid to a flow
