@@ -32,11 +32,11 @@ def deform_conv2d(
             in torchvision: the other order than a grid's.
         weight: shape (D, C, kernel height, kernel width).
         bias: shape (D,).
-        stride: one number, or down and across; as for :func:`torch.conv2d`.
+        stride: one number, or down and across; as for ``torch.conv2d``.
         padding: as there. Outside the input stands 0.
         dilation: as there.
         mask: how much each reading counts, shape (N, K, h, w); all 1 if not given.
-        sampler: called like :func:`torch.nn.functional.grid_sample`, which is faster
+        sampler: called like ``torch.nn.functional.grid_sample``, which is faster
             than the book's.
 
     Returns:
@@ -99,7 +99,7 @@ def deformable_attention(
         places: normalised (x, y) from -1 to 1, shape (N, M, Q, P, 2): for each head
             and query P places. (Deformable DETR counts them from 0 to 1.)
         weights: shape (N, M, Q, P); a softmax over P makes them.
-        sampler: called like :func:`torch.nn.functional.grid_sample`, which is faster
+        sampler: called like ``torch.nn.functional.grid_sample``, which is faster
             than the book's.
 
     Returns:

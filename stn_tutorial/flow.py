@@ -87,7 +87,7 @@ def warp_by_flow(
         flow: shape (N, 2, H, W), in pixels.
         mode: as in :func:`stn_tutorial.interpolation.grid_sample`.
         padding_mode: as there.
-        sampler: called like :func:`torch.nn.functional.grid_sample`, which is faster
+        sampler: called like ``torch.nn.functional.grid_sample``, which is faster
             than the book's.
 
     Returns:

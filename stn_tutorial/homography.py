@@ -66,7 +66,7 @@ def difference_of_views(
         target: shape (N, C, h, w).
         theta: shape (N, 8), target to source, as for
             :func:`stn_tutorial.warps.projective_grid`.
-        sampler: called like :func:`torch.nn.functional.grid_sample`, which is faster
+        sampler: called like ``torch.nn.functional.grid_sample``, which is faster
             than the book's.
 
     Returns:

@@ -38,7 +38,7 @@ def roi_align(
         aligned: True is right: x1 and x2 are edges, as in the slice ``x1:x2``. False,
             torchvision's default, reads half a pixel too far to the right and too
             low, and makes boxes at least one pixel large.
-        sampler: called like :func:`torch.nn.functional.grid_sample`, which is faster
+        sampler: called like ``torch.nn.functional.grid_sample``, which is faster
             than the book's.
 
     Returns:

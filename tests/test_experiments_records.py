@@ -288,9 +288,9 @@ def test_a_run_that_another_one_overtakes_is_on_record(table, tmp_path, monkeypa
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", step_aside)
     records.append(run_tiny("fcn", tmp_path))
-    assert records[0] == records[1]
     expected = read_json(table, "digits-fcn-R-seed0")
-    assert records[1] == expected | {"seconds": records[1]["seconds"]}
+    for record in records:  # each by its own clock
+        assert record == expected | {"seconds": record["seconds"]}
     assert files(tmp_path) == [
         "digits-fcn-R-seed0.json",
         "weights/digits-fcn-R-seed0.safetensors",

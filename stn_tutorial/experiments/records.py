@@ -185,7 +185,7 @@ def pack(numbers: Tensor) -> dict:
 
 
 def unpack(packed: dict | list) -> Tensor:
-    """Read numbers that :func:`pack` wrote, or a list of them, as older records have.
+    """Read numbers that ``pack`` wrote, or a list of them, as older records have.
 
     The transforms ``theta`` of a run are such numbers: (N, 2, 3), (N, 8) or (N, 16, 2).
     """
