@@ -27,7 +27,7 @@ WANTED = {
     "reproducible": "06-the-papers-table.html#repeat-a-cell",
     "pretrained": "07-traffic-signs.html#repeat-it",
     "troubleshooting": "10-what-goes-wrong.html#from-the-symptom-to-the-cause",
-    "homography": "06-the-papers-table.html#a-page-seen-at-a-slant",
+    "homography": "api.html#module-stn_tutorial.homography",
     "crop": f"{API}.pixels.crop_theta",
     "box": "glossary.html#term-box",
     "invert": f"{API}.affine.invert",
@@ -128,11 +128,11 @@ def test_the_menus_field_leads_to_a_section(web: Visit) -> None:
     web.tab.set_viewport_size(PHONE)
     tab = web.open("chapters/01-affine-transforms.html")
     tab.get_by_role("button", name="Search").locator("visible=true").click()
-    tab.keyboard.type("homography")
+    tab.keyboard.type("elastic")
     tab.keyboard.press("Enter")
     tab.locator("#search-results a").first.click()
-    tab.wait_for_url("**/06-the-papers-table.html*#a-page-seen-at-a-slant")
-    expect(tab.locator("#a-page-seen-at-a-slant h3")).to_be_in_viewport()
+    tab.wait_for_url("**/06-the-papers-table.html*#a-sheet-of-steel")
+    expect(tab.locator("#a-sheet-of-steel h3")).to_be_in_viewport()
     assert web.faults == []
 
 

@@ -135,6 +135,9 @@ TAKE_AWAY = """async (label) => {
     const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
     state[path[0]] = new DataView(bytes.buffer);
   }
+  const code = new Blob([state._esm], { type: "text/javascript" });
+  const { default: figure } = await import(URL.createObjectURL(code));
+  // From here on nothing waits, so all that is heard of is this figure's own.
   const observers = new Set(), timers = new Set();
   let listeners = [], saved = 0;
   window.ResizeObserver = class extends ResizeObserver {
@@ -168,8 +171,6 @@ TAKE_AWAY = """async (label) => {
     },
     save_changes: () => { saved += 1; },
   };
-  const code = new Blob([state._esm], { type: "text/javascript" });
-  const { default: figure } = await import(URL.createObjectURL(code));
   const el = document.createElement("div");
   document.body.append(el);
   const takeAway = figure.render({ model, el });
