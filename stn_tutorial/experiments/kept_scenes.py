@@ -32,8 +32,9 @@ def keep_scenes(weights: Path) -> None:
         ValueError: the file is damaged, or not what a run on scenes has left.
     """
     metadata = round_weights(weights, "scenes-")
+    side = int(metadata["data"].removeprefix("scenes-"))
     kept = RECORDED / f"{metadata['model']}-{metadata['data']}.safetensors"
-    load_weights(kept, new_finder(metadata["model"], int(metadata["data"][7:])))
+    load_weights(kept, new_finder(metadata["model"], side))
     signs = load_gtsrb()
     track, indices = choose_track(signs, CLASSES)
     images, _ = as_tensors(signs.train_images[indices], signs.train_labels[indices])
