@@ -117,7 +117,7 @@ def deformable_attention(
     _check(places, "places", (n, "M", "Q", "P", 2))
     _, m, q, p, _ = places.shape
     _check(weights, "weights", (n, m, q, p))
-    if c % m:
+    if m == 0 or c % m:
         raise ValueError(f"expected heads that divide {c} channels, but got {m}")
     heads = value.reshape(n * m, c // m, height, width)
     read = sampler(heads, places.reshape(n * m, q, p, 2), align_corners=False)

@@ -290,8 +290,13 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         shape (N, 2, H, W).
 
+    Raises:
+        TypeError: the flow is no tensor.
+        ValueError: its shape or dtype is wrong.
+
     Used in chapter 9.
     """
+    _check(flow, "flow", ("N", 2, "h", "w"))
     (height, width), (old_height, old_width) = size, flow.shape[2:]
     larger = F.interpolate(flow, (height, width), mode="bilinear")
     factors = larger.new_tensor([width / old_width, height / old_height])

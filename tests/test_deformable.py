@@ -188,6 +188,11 @@ VALUE, PLACES = torch.zeros(1, 4, 5, 5), torch.zeros(1, 2, 3, 4, 2)
             ValueError,
             "divide 3 channels",
         ),
+        (
+            lambda: deformable_attention(VALUE, PLACES[:, :0], PLACES[:, :0, ..., 0]),
+            ValueError,
+            "heads that divide .* but got 0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(call, error, match):

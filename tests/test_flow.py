@@ -193,6 +193,7 @@ def test_the_network_learns_a_shift():
             ValueError,
             "steps",
         ),
+        (lambda: resize_flow(torch.zeros(2, 4), (8, 8)), ValueError, "flow of shape"),
         (lambda: FlowNet()(*torch.zeros(2, 1, 1, 8, 9)), ValueError, "four divides"),
     ],
 )
