@@ -21,7 +21,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from traitlets import TraitError
 
-from stn_tutorial import affine, interpolation, networks, pooling, training, widgets
+from stn_tutorial import (
+    affine,
+    heads,
+    interpolation,
+    networks,
+    pooling,
+    training,
+    widgets,
+)
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.data.photos import cat_photo
 from stn_tutorial.distortions import distort, uniform
@@ -31,6 +39,7 @@ from stn_tutorial.widgets import (
     inside_transformer,
     loss_map,
     pool_it,
+    six_heads,
     straighten_it,
 )
 from stn_tutorial.widgets._figure import BUILT, HERE
@@ -1374,6 +1383,172 @@ def test_the_ready_digits_are_read_as_far_as_chapter_6_says(drawing_net):
     assert read.keys() == {45, 60, 90}
     assert read[45] == read[60] == [4, 4, 4, 4]
     assert max(read[90]) == 2
+
+
+# Six heads
+
+
+SIX, TASK = SOURCE / "heads" / "heads.js", SOURCE / "heads" / "task.js"
+EACH_HEAD = pytest.mark.parametrize("head", heads.HEADS)
+
+
+def some_numbers(generator, head, n):
+    count = heads.HEADS[head][1]
+    return torch.randn(n, count, generator=generator).double()
+
+
+def apart(some, others):
+    """How far two thetas read, in pixels of 28x28: the root of the mean square."""
+    shape = (len(some), 1, 28, 28)
+    grids = [affine.affine_grid(theta, shape) for theta in (some, others)]
+    return 14 * (grids[0] - grids[1]).square().sum(-1).mean((1, 2)).sqrt()
+
+
+@EACH_HEAD
+def test_a_head_in_the_page_is_the_packages(generator, head):
+    numbers = some_numbers(generator, head, 40)
+    numbers[0] = 0
+    wanted = heads.HEADS[head][0](numbers)
+    ours = run(SIX, "thetaOf", [[head, row] for row in numbers.tolist()])
+    for mine, theirs in zip(ours, wanted, strict=True):
+        assert mine == pytest.approx(six(theirs), abs=1e-6)
+    assert ours[0] == pytest.approx(six(affine.identity()))
+
+
+@EACH_HEAD
+def test_page_and_python_come_equally_near(generator, head):
+    """To any theta, to one that has collapsed, and to one turned inside out."""
+    matrices = [theta(generator).double() for _ in range(30)]
+    matrices += [0 * matrices[0], -affine.identity().double()]
+    ours = run(SIX, "numbersOf", [[head, six(matrix)] for matrix in matrices])
+    for mine, matrix in zip(ours, matrices, strict=True):
+        wanted = six_heads.nearest_numbers(head, matrix)
+        # A half turn has two angles.
+        mine = heads.HEADS[head][0](torch.tensor([mine]).double())
+        assert torch.allclose(mine, heads.HEADS[head][0](wanted), atol=1e-6)
+
+
+@EACH_HEAD
+def test_a_head_gives_back_what_it_can_say(generator, head):
+    make = heads.HEADS[head][0]
+    for row in some_numbers(generator, head, 20).clamp(-2, 2):
+        wanted = make(row[None])
+        again = make(six_heads.nearest_numbers(head, wanted))
+        assert torch.allclose(again, wanted, atol=1e-6)
+
+
+@EACH_HEAD
+def test_nothing_that_a_head_says_is_nearer(generator, head):
+    """Descent from many starts, on the distance over the grid, finds nothing better."""
+    make = heads.HEADS[head][0]
+    for _ in range(2):
+        goal = theta(generator, 0.6).double()
+        nearest = apart(make(six_heads.nearest_numbers(head, goal)), goal).item()
+        numbers = some_numbers(generator, head, 24).requires_grad_()
+        optimiser = torch.optim.Adam([numbers], 0.1)
+        for step in range(400):
+            optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 400)
+            optimiser.zero_grad()
+            apart(make(numbers), goal).square().sum().backward()
+            optimiser.step()
+        found = apart(make(numbers.detach()), goal).min().item()
+        assert nearest == pytest.approx(found, abs=0.05)  # tanh: slow at the end
+        assert nearest < found + 1e-3
+
+
+def test_the_distance_is_the_packages(generator):
+    pairs = [(theta(generator).double(), theta(generator).double()) for _ in range(10)]
+    ours = run(TASK, "pixelsApart", [[six(a), six(b), 28] for a, b in pairs])
+    wanted = [apart(a, b).item() for a, b in pairs]
+    assert ours == pytest.approx(wanted, rel=1e-6)
+    figure = widgets.SixHeads("x", head="affine", theta=six(pairs[0][0].clamp(-2, 2)))
+    wanted = apart(torch.tensor(figure.theta).view(1, 2, 3), figure.goal())
+    assert figure.off() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+UNDONE_BY = {
+    "turned": {"rotation", "similarity", "affine"},
+    "moved": set(heads.HEADS) - {"rotation"},
+    "shrunk": set(heads.HEADS) - {"rotation"},
+    "sheared": {"affine", "bounded affine"},
+    "all of it": {"affine"},
+}
+
+
+@pytest.mark.parametrize("distortion", six_heads.DISTORTIONS)
+def test_which_heads_undo_what(distortion):
+    """At the goal, or as near to it as can be; nobody starts there."""
+    figure, undone = widgets.SixHeads("x", distortion=distortion), set()
+    start = figure.off()
+    assert start > 3
+    goal = figure.goals[distortion]
+    assert goal == pytest.approx(six(figure.goal()))
+    for figure.head in heads.HEADS:
+        figure.theta = goal
+        assert figure.off() <= start + 1e-4
+        if figure.off() < 0.01:
+            undone.add(figure.head)
+        else:
+            assert figure.off() > 1.5
+    assert undone == UNDONE_BY[distortion]
+
+
+@pytest.mark.parametrize("distortion", six_heads.DISTORTIONS)
+def test_at_the_goal_the_seven_stands_upright_and_all_of_the_goal_is_seen(distortion):
+    upright = load_digits().test_images[:1]
+    figure = widgets.SixHeads("x", head="affine", distortion=distortion)
+    before = (figure.output() - upright).square().mean()
+    figure.theta = figure.goals[distortion]
+    assert (figure.output() - upright).square().mean() < 0.25 * before
+    corners = torch.tensor([(x, y, 1.0) for x in (-1, 1) for y in (-1, 1)])
+    assert (corners @ figure.goal()[0].T).abs().max() < 1.45  # what the card shows
+
+
+def test_the_pixels_of_the_sevens_are_what_the_page_gets():
+    figure = widgets.SixHeads("x")
+    names = [name for name, *shape in figure.shapes if shape == [1, 28, 28]]
+    assert names == [*six_heads.DISTORTIONS, "upright"]
+    for at, figure.distortion in enumerate(six_heads.DISTORTIONS):
+        sent = torch.tensor(list(figure.pixels[784 * at : 784 * (at + 1)])) / 255
+        assert torch.equal(sent, figure.image().flatten())
+
+
+def test_the_six_heads_still_picture_starts_unsolved_with_a_goal():
+    made = widgets.SixHeads("x")
+    figure = made.still()
+    assert figure.get_suptitle() == six_heads.GOAL
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == [
+        "the seven is turned",
+        f"it shows, {made.off():.1f} px off",
+        "upright",
+    ]
+    units = [  # inches a unit of the image: one scale
+        ax.get_position().width / abs(np.diff(ax.get_xlim())[0]) for ax in figure.axes
+    ]
+    assert units == pytest.approx([units[0]] * 3, rel=0.01)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"theta": [1.0, 0, 0, 0, 1.0]}, "theta to be six numbers from -2.0 to 2.0"),
+        ({"theta": [2.1, 0, 0, 0, 1.0, 0]}, r"but got \[2.1"),
+        ({"theta": [float("nan"), 0, 0, 0, 1.0, 0]}, "theta to be six numbers"),
+        ({"head": "projective"}, "projective"),
+        ({"distortion": "bent"}, "bent"),
+    ],
+)
+def test_six_heads_refuse_what_they_cannot_show(bad, message):
+    with pytest.raises(TraitError, match=message):
+        widgets.SixHeads("x", **bad)
+    figure = widgets.SixHeads("x")
+    ((name, value),) = bad.items()
+    before = getattr(figure, name)
+    with pytest.raises(TraitError, match=message):
+        setattr(figure, name, value)
+    assert getattr(figure, name) == before
 
 
 # Straighten it

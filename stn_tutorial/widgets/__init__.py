@@ -12,8 +12,10 @@ FIGURES = {
     "LossMap": "loss_map",
     "PoolIt": "pool_it",
     "SampleLens": "sample_lens",
+    "SixHeads": "six_heads",
     "StraightenIt": "straighten_it",
     "TurnIt": "turn_it",
+    "TwoPhotographs": "two_photographs",
     "WatchItLearn": "watch_it_learn",
 }
 __all__ = list(FIGURES)
