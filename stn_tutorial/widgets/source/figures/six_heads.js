@@ -45,6 +45,7 @@ function remainsPanel(task) {
     can.textContent = ` ${HEADS[head].can}.`;
   };
   const said = note();
+  said.classList.add("stn-six-said");
   said.append(code, can);
   const root = element("div", { class: "stn-board-loss" });
   root.append(element("div", {}, number, words));
@@ -70,7 +71,7 @@ function build(figure) {
     speak();
   };
   const distortions = Object.keys(figure.get("goals"));
-  const distortion = choice("The digit is", distortions, (name) =>
+  const distortion = choice("The seven is", distortions, (name) =>
     take({ distortion: name }),
   );
   const view = windowPanel(task, move);

@@ -110,7 +110,7 @@ export const HEADS = {
     nearest: beyondIdentity,
   },
   "bounded affine": {
-    can: "does all that, by at most ½ in each number of θ",
+    can: "turns, zooms, moves and shears, by at most ½ in each number of θ",
     moves: true,
     shears: true,
     theta: (numbers) => addedToIdentity(numbers.map((v) => tanh(v) / 2)),
