@@ -1,15 +1,18 @@
 """Boxes out of a feature map: the published definitions, in plain loops, agree.
 
 torchvision's two operations serve as the definition; the loops here follow its
-documentation and share no code with the package.
+documentation and share no code with the package. onnxruntime's RoiAlign, which is
+defined to give torchvision's results, and a published example stand beside them.
 """
 
 import math
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from onnx import TensorProto, helper
 from torch.testing import assert_close
 
 from stn_tutorial.regions import roi_align, roi_pool
@@ -99,6 +102,55 @@ def test_align_is_the_definition(features, scale, ratio, aligned):
         plane = features[int(sample)].numpy()
         theirs = align_by_loops(plane, box, (3, 2), scale, ratio, aligned)
         assert abs(found[k].numpy() - theirs).max() < 1e-9, k
+
+
+def align_by_onnxruntime(features, boxes, size, scale, ratio, aligned):
+    types = {"x": TensorProto.FLOAT, "rois": TensorProto.FLOAT, "n": TensorProto.INT64}
+    shape = "half_pixel" if aligned else "output_half_pixel"
+    node = helper.make_node(
+        "RoiAlign",
+        list(types),
+        ["y"],
+        mode="avg",
+        output_height=size[0],
+        output_width=size[1],
+        spatial_scale=scale,
+        sampling_ratio=max(ratio, 0),
+        coordinate_transformation_mode=shape,
+    )
+    inputs = [
+        helper.make_tensor_value_info(name, kind, None) for name, kind in types.items()
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([node], "align", inputs, outputs)
+    opset = helper.make_opsetid("", 16)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    values = features.numpy(), boxes[:, 1:].numpy(), boxes[:, 0].long().numpy()
+    (found,) = session.run(None, dict(zip(types, values, strict=True)))
+    return torch.from_numpy(found)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("ratio", [2, 3, -1])
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+def test_align_is_onnxruntimes(features, scale, ratio, aligned):
+    settings = (features.float(), BOXES, (3, 2), scale, ratio, aligned)
+    assert_close(
+        roi_align(*settings), align_by_onnxruntime(*settings), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_align_gives_published_values():
+    """The example by which detectron2 explains `aligned`, read by torchvision's op."""
+    plane = torch.arange(25.0).view(1, 1, 5, 5)
+    box = torch.tensor([[0.0, 1, 1, 3, 3]])
+    right = torch.tensor([4.5, 5.0, 5.5, 6.0]) + 2.5 * torch.arange(4.0).view(-1, 1)
+    assert_close(roi_align(plane, box, 4, 1.0, 0, aligned=True)[0, 0], right)
+    off = roi_align(plane, box, 4, 1.0, 0, aligned=False)[0, 0]
+    assert_close(off, right + 3)  # half a pixel down is 2.5, half to the right 0.5
 
 
 def test_align_gives_recorded_values():
