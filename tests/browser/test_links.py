@@ -145,6 +145,7 @@ TOUCHES = {
     "fig-04-map": ["angle and scale", "Step"],
     "fig-05-learning": ["One moment on", "Image 3 of 16"],
     "fig-06-draw": ["upright", "start from this 2"],
+    "fig-08-six": ["all of it", "affine 6 numbers 10.1 px"],
     "fig-index-straighten": ["Without", "take this 7"],
 }
 

@@ -21,6 +21,8 @@ from torch import nn
 from visit import PHONE, Visit
 
 from stn_tutorial.affine import affine_grid, identity, rotation
+from stn_tutorial.data.digits import load_digits
+from stn_tutorial.heads import HEADS
 from stn_tutorial.interpolation import grid_sample, warp
 from stn_tutorial.pooling import relative_difference
 from stn_tutorial.widgets import (
@@ -30,6 +32,7 @@ from stn_tutorial.widgets import (
     LossMap,
     PoolIt,
     SampleLens,
+    SixHeads,
     TurnIt,
 )
 from stn_tutorial.widgets.draw_and_straighten import trained_network
@@ -1741,3 +1744,204 @@ def test_what_python_sets_is_shown(web, drawing):
     assert pose_of(drawing)["angle"] == -50
     expect(drawing).to_contain_text("Beyond its training: angle.")
     assert_as_the_package_says(drawing, bytes([100] * 784))
+
+
+# Six heads
+
+CAN = {  # which handles there are
+    "rotation": ["corner"],
+    "attention": ["centre", "corner"],
+    "bounded attention": ["centre", "corner"],
+    "similarity": ["centre", "corner"],
+    "affine": ["centre", "corner", "right edge", "lower edge"],
+    "bounded affine": ["centre", "corner", "right edge", "lower edge"],
+}
+
+
+@pytest.fixture
+def six(web):
+    return open_figure(web, "fig-08-six")
+
+
+def tile(figure: Locator, head: str) -> Locator:
+    return figure.locator(".stn-tile", has=figure.page.get_by_text(head, exact=True))
+
+
+def take(figure: Locator, head: str) -> None:
+    tile(figure, head).click()
+    expect(tile(figure, head)).to_have_attribute("aria-pressed", "true")
+
+
+def off(figure: Locator) -> float:
+    """How far the window is from the goal, as it is told."""
+    return float(figure.locator(".stn-board-loss .stn-title").inner_text().split()[2])
+
+
+def record(figure: Locator, head: str) -> float:
+    """How near a head has come, as its tile and the tile's bar tell it."""
+    told = tile(figure, head).locator(".stn-value").inner_text()
+    return float(told.split()[0])
+
+
+def numbers(figure: Locator) -> list[float]:
+    """What the head is given."""
+    code = figure.locator(".stn-note code").inner_text()
+    return [signed(v) for v in code[code.index("(") + 1 : -1].split(",")]
+
+
+def unit(figure: Locator) -> float:
+    """How many pixels of the screen a normalised unit is."""
+    return figure.locator(".stn-board-input .stn-stage").bounding_box()["width"] / 2.9
+
+
+def pull(figure: Locator, part: str, right: float, down: float) -> None:
+    """Drag a handle by normalised units."""
+    one = unit(figure)
+    handle = shown(figure, f"{part} of the window")
+    drag(figure.page, handle, right * one, down * one)
+
+
+def assert_six(figure: Locator, distortion: str, head: str) -> SixHeads:
+    """Distance and output are what the package makes of the numbers told."""
+    told = numbers(figure)
+    window = HEADS[head][0](torch.tensor([told]))
+    assert len(told) == HEADS[head][1]
+    twin = SixHeads("x", distortion=distortion, head=head)
+    twin.theta = window.flatten().tolist()
+    assert off(figure) == pytest.approx(twin.off(), abs=0.16)  # two places are told
+    places = [(i, j) for i in range(2, 27, 3) for j in range(2, 27, 2)]
+    middles = [on_card((centre_of(j, 28), centre_of(i, 28))) for i, j in places]
+    small = figure.locator(".stn-board-small canvas")
+    seven = load_digits().test_images[0]
+    for card, wanted, far in ((0, twin.output()[0], 20), (1, seven, 1.5)):
+        greys = torch.tensor([255 * wanted[0, i, j].item() for i, j in places])
+        read = torch.tensor([grey[0] for grey in pixels(small.nth(card), middles)])
+        gaps = (read - greys).abs()  # of a hundredth in a number, at an edge: some
+        assert gaps.max() < far
+        assert gaps.mean() < 2
+    return twin
+
+
+def test_six_heads_start_unsolved_with_a_goal(six):
+    expect(six).to_contain_text("Lay the orange window on the green one.")
+    assert off(six) == pytest.approx(SixHeads("x").off(), abs=0.051)
+    expect(six.locator(".stn-inside-verdict")).to_have_text(
+        "At 0, the window lies on the goal."
+    )
+    assert [record(six, head) for head in HEADS] == [off(six)] * 6
+    assert_six(six, "turned", "rotation")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_window_moves_only_as_the_head_allows(six, head):
+    six.get_by_role("button", name="all of it").click()
+    take(six, head)
+    handles = six.locator(".stn-handle:visible").all()
+    names = [h.get_attribute("aria-label").split(" of the")[0] for h in handles]
+    assert sorted(names) == sorted(CAN[head])
+    for part, (right, down) in zip(
+        CAN[head], ((0.2, -0.1), (-0.3, 0.2), (-0.2, 0.3), (0.25, 0.1)), strict=False
+    ):
+        pull(six, part, right, down)
+    twin = assert_six(six, "all of it", head)
+    assert (twin.window() - identity()).abs().max() > 0.1
+    expect(six.locator(".stn-note code")).to_contain_text(
+        f"{head.replace(' ', '_')}_head("
+    )
+
+
+def test_a_rotation_by_hand_undoes_the_turn(six):
+    a, b, _, c, d, _ = SixHeads("x").goals["turned"]
+    pull(six, "corner", a + b - 1, c + d - 1)
+    assert off(six) < 0.3
+    expect(six.locator(".stn-inside-verdict")).to_contain_text("Undone")
+    expect(six.locator("[aria-live]")).to_contain_text("Undone")
+    expect(tile(six, "rotation")).to_contain_text("✓")
+    assert numbers(six)[0] == pytest.approx(-math.radians(50), abs=0.03)
+
+
+def test_three_handles_of_the_affine_head_undo_everything(six):
+    six.get_by_role("button", name="all of it").click()
+    take(six, "affine")
+    a, b, x, c, d, y = SixHeads("x").goals["all of it"]
+    pull(six, "centre", x, y)
+    pull(six, "right edge", a - 1, c)
+    pull(six, "lower edge", b, d - 1)
+    expect(six.locator(".stn-inside-verdict")).to_contain_text("Undone")
+
+
+def test_attention_pulled_through_itself_turns_inside_out_and_bounded_does_not(six):
+    for head, size in (("attention", -1.4), ("bounded attention", None)):
+        take(six, head)
+        pull(six, "corner", -1.4, -1.4)
+        window = HEADS[head][0](torch.tensor([numbers(six)]))
+        if size is None:
+            assert window[0, 0, 0] == pytest.approx(1 / math.e, abs=0.01)
+        else:
+            assert window[0, 0, 0] == pytest.approx(1 + size, abs=0.03)
+
+
+def test_keys_move_the_window(web, six):
+    take(six, "similarity")
+    shown(six, "centre of the window").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Shift+ArrowDown"):
+        web.tab.keyboard.press(key)
+    assert numbers(six) == pytest.approx([0, 0, 0.1, -0.045], abs=0.0051)
+    shown(six, "corner of the window").focus()
+    web.tab.keyboard.press("ArrowDown")
+    assert numbers(six)[0] > 0.01 < numbers(six)[1]
+    assert_six(six, "turned", "similarity")
+
+
+@pytest.mark.parametrize("distortion", SixHeads.distortion.values)
+def test_at_their_best_the_six_heads_stand_as_the_package_says(web, six, distortion):
+    six.get_by_role("button", name=distortion).click()
+    start = off(six)
+    six.get_by_role("button", name="Let all six").click()
+    twin = SixHeads("x", distortion=distortion)
+    for twin.head in HEADS:
+        twin.theta = twin.goals[distortion]
+        assert record(six, twin.head) == pytest.approx(twin.off(), abs=0.06)
+        undone = tile(six, twin.head).get_by_text("✓")
+        expect(undone).to_have_count(int(twin.off() < 0.25))
+        track, bar = (
+            tile(six, twin.head).locator(part).bounding_box()["width"]
+            for part in (".stn-six-track", ".stn-bar")
+        )
+        assert bar / (track - 2) == pytest.approx(twin.off() / start, abs=0.02)
+    web.tab.wait_for_timeout(1000)  # the window is on its way
+    assert off(six) == record(six, "rotation")
+    solved = "Undone" if off(six) < 0.25 else "This head comes no nearer"
+    expect(six.locator(".stn-inside-verdict")).to_contain_text(solved)
+
+
+def test_a_head_keeps_its_best_and_goes_on_from_there(six):
+    take(six, "similarity")
+    pull(six, "corner", 0, -0.8)
+    best = record(six, "similarity")
+    assert best == off(six) < 9
+    pull(six, "corner", 0.3, 0.5)
+    assert off(six) > best
+    assert record(six, "similarity") == best
+    take(six, "attention")
+    assert off(six) == record(six, "attention") == record(six, "rotation")
+    take(six, "similarity")
+    assert off(six) == best
+    six.get_by_role("button", name="Start again").click()
+    assert record(six, "similarity") == off(six) == record(six, "affine")
+
+
+def test_a_hand_on_the_window_stops_its_own_way(web, six):
+    six.get_by_role("button", name="Let this head do its best").click()
+    web.tab.wait_for_timeout(200)
+    shown(six, "corner of the window").press("ArrowRight")
+    before = numbers(six)
+    web.tab.wait_for_timeout(1000)
+    assert numbers(six) == before
+
+
+def test_without_motion_the_window_is_there_at_once(web):
+    web.tab.emulate_media(reduced_motion="reduce")
+    figure = open_figure(web, "fig-08-six")
+    figure.get_by_role("button", name="Let this head do its best").click()
+    assert off(figure) == 0
