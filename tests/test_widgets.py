@@ -1,6 +1,7 @@
 """Touchable figures: their numbers are the package's, and bad input is refused."""
 
 import io
+import itertools
 import json
 import math
 import re
@@ -24,10 +25,12 @@ from traitlets import TraitError
 from stn_tutorial import (
     affine,
     heads,
+    homography,
     interpolation,
     networks,
     pooling,
     training,
+    warps,
     widgets,
 )
 from stn_tutorial.data.digits import load_digits
@@ -41,6 +44,7 @@ from stn_tutorial.widgets import (
     pool_it,
     six_heads,
     straighten_it,
+    two_photographs,
 )
 from stn_tutorial.widgets._figure import BUILT, HERE
 
@@ -161,11 +165,28 @@ def net_and_digits():
     return net, torch.stack(firsts)
 
 
-def make(figure, label):
+def two_shots():
+    """A window of a photograph, the same from elsewhere in other light, and theta."""
+    window = torch.diag(torch.tensor([0.4, 0.4, 1.0]))
+    seen = torch.tensor([[0.8, -0.4, 0.1], [0.7, 0.8, -0.05], [0.05, -0.08, 1.0]])
+    shots = []
+    for matrix in (window, window @ seen):
+        theta = (matrix / matrix[2, 2]).flatten()[None, :8]
+        grid = warps.projective_grid(theta, (1, 3, 96, 128))
+        shots.append(F.grid_sample(cat_photo(), grid, align_corners=False))
+    shots[1] = 0.8 * shots[1] ** 1.1
+    return *shots, seen.flatten()[None, :8]
+
+
+def make(figure, label, **traits):
     """A figure with its label, and with what it cannot do without."""
-    needs = {"WatchItLearn": watched_training, "TurnIt": net_and_digits}
+    needs = {
+        "WatchItLearn": watched_training,
+        "TurnIt": net_and_digits,
+        "TwoPhotographs": two_shots,
+    }
     needed = needs.get(figure.__name__, tuple)
-    return figure(label, *needed())
+    return figure(label, *needed(), **traits)
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.__name__)
@@ -1544,6 +1565,348 @@ def test_six_heads_refuse_what_they_cannot_show(bad, message):
     with pytest.raises(TraitError, match=message):
         widgets.SixHeads("x", **bad)
     figure = widgets.SixHeads("x")
+    ((name, value),) = bad.items()
+    before = getattr(figure, name)
+    with pytest.raises(TraitError, match=message):
+        setattr(figure, name, value)
+    assert getattr(figure, name) == before
+
+
+# Two photographs
+
+
+PHOTOGRAPHS = SOURCE / "photographs"
+HOMOGRAPHY, ALIKE = PHOTOGRAPHS / "homography.js", PHOTOGRAPHS / "alike.js"
+SQUARE = torch.tensor(two_photographs.MARKS, dtype=torch.double)
+# The photographs and descent without a page: how far off it ends, and its words.
+WITHOUT_PAGE = f"""
+import {{ lossAndGradient }} from "{ALIKE.as_uri()}";
+import {{ Descent }} from "{(PHOTOGRAPHS / "descent.js").as_uri()}";
+import {{ TwoPhotographs }} from "{(PHOTOGRAPHS / "two.js").as_uri()}";
+const make = (given) => {{
+  const pixels = new DataView(Uint8Array.from(given.pixels).buffer);
+  const traits = {{ ...given, pixels }};
+  const figure = {{
+    get: (name) => traits[name],
+    send: (changed) => {{ Object.assign(traits, changed); two.update(); }},
+    ending: {{ addEventListener: () => {{}} }},
+  }};
+  const two = new TwoPhotographs(figure);
+  two.update();
+  return two;
+}};
+export const overlay = (traits) => make(traits).overlay(96);
+export const ofNaN = (source, target) =>
+  String(lossAndGradient(source, target, [1, 0, NaN, 0, 1, 0, 0, 0]).loss);
+export const play = (traits) => {{
+  const two = make(traits);
+  const descent = new Descent(two, () => {{}});
+  const sides = [];
+  for (let goes = true; goes; ) {{
+    goes = descent.step();
+    if (!descent.end) sides.push(descent.side);
+  }}
+  const {{ theta, history, error, alike }} = two;
+  const {{ verdict, records }} = descent;
+  return {{ theta, history, error, alike, verdict, records, sides }};
+}};
+"""
+
+
+def eight_at_random(generator, n, spread):
+    still = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0], dtype=torch.double)
+    return still + spread * torch.randn(n, 8, generator=generator).double()
+
+
+def grey(generator, *size):
+    return torch.rand(1, 1, *size, generator=generator).double()
+
+
+def traits_of(figure):
+    names = ("shapes", "marks", "wanted", "points", "placed", "begin")
+    traits = {name: getattr(figure, name) for name in names}
+    return traits | {"pixels": list(figure.pixels)}
+
+
+def by_equations(points, partners):
+    """The eight numbers as the solution of eight equations, as textbooks write them."""
+    rows, right = [], []
+    for (x, y), (u, v) in zip(points, partners, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -x * u, -y * u], [0, 0, 0, x, y, 1, -x * v, -y * v]]
+        right += [u, v]
+    return np.linalg.solve(rows, right).tolist()
+
+
+def quadrilaterals(generator, n, spread=0.3):
+    corners = SQUARE + spread * torch.randn(n, 4, 2, generator=generator).double()
+    return corners.tolist()
+
+
+def test_four_points_say_a_homography(generator):
+    quads = quadrilaterals(generator, 60)
+    known = run(HOMOGRAPHY, "convex", [[points] for points in quads])
+    quads = [points for points, good in zip(quads, known, strict=True) if good]
+    pairs = list(itertools.pairwise(quads))
+    assert len(pairs) > 10
+    found = run(HOMOGRAPHY, "fromPoints", [list(pair) for pair in pairs])
+    figure = make(widgets.TwoPhotographs, "x")
+    for (points, partners), ours in zip(pairs, found, strict=True):
+        wanted = by_equations(points, partners)
+        assert ours == pytest.approx(wanted, rel=1e-7, abs=1e-7)
+        figure.marks, figure.points = sum(points, []), sum(partners, [])
+        assert figure.theta()[0].tolist() == pytest.approx(wanted, rel=1e-7, abs=1e-7)
+
+
+def test_only_clockwise_convex_points_are_taken(generator):
+    quads = quadrilaterals(generator, 200, spread=0.6)
+    found = run(HOMOGRAPHY, "convex", [[points] for points in quads])
+    assert 20 < sum(found) < 180
+    for points, ours in zip(quads, found, strict=True):
+        around = np.array(points)
+        ways = np.roll(around, -1, 0) - around
+        onward = np.roll(ways, -1, 0)
+        turns = ways[:, 0] * onward[:, 1] - ways[:, 1] * onward[:, 0]
+        assert ours == (turns.min() > 0.01)
+        assert two_photographs._sane(sum(points, [])) == ours
+
+
+def test_the_homographys_grid_is_the_packages(generator):
+    """Behind the horizon too."""
+    thetas = eight_at_random(generator, 40, 0.8)
+    found = run(HOMOGRAPHY, "projectiveGrid", [[t.tolist(), 5, 7] for t in thetas])
+    grids = warps.projective_grid(thetas, (40, 1, 5, 7))
+    assert (grids.abs() == 10_000).any()
+    ours = torch.tensor(found).double().view(40, 5, 7, 2)
+    assert torch.allclose(ours, grids, rtol=1e-6, atol=1e-6)
+
+
+def test_the_corner_error_is_the_packages(generator):
+    thetas = eight_at_random(generator, 20, 0.1)
+    size = {"height": 9, "width": 13}
+    calls = [[a.tolist(), b.tolist(), size] for a, b in itertools.pairwise(thetas)]
+    wanted = homography.corner_error(thetas[:-1], thetas[1:], (9, 13))
+    assert run(HOMOGRAPHY, "cornerError", calls) == pytest.approx(wanted.tolist())
+
+
+@pytest.mark.parametrize("side", [3, 5, 8, 12, 24])
+def test_smaller_photographs_are_pytorchs(generator, side):
+    image = grey(generator, 24, 32)
+    (found,) = run(ALIKE, "resized", [[as_data(image), side]])
+    size = [side, round(32 * side / 24)]
+    wanted = F.interpolate(image, size, mode="bilinear", antialias=True)
+    assert [found["height"], found["width"]] == size
+    assert found["data"] == pytest.approx(wanted.flatten().tolist(), abs=1e-12)
+
+
+def test_the_slope_of_the_difference_is_autograds(generator):
+    """For all eight numbers, outside the image and behind the horizon too."""
+    calls, wanted = [], []
+    for spread in [0.2] * 30 + [0.9] * 30:
+        source, target = grey(generator, 9, 13), grey(generator, 8, 11)
+        theta = eight_at_random(generator, 1, spread)
+        calls.append([as_data(source), as_data(target), theta[0].tolist()])
+        theta.requires_grad_()
+        loss = homography.difference_of_views(source, target, theta, F.grid_sample)
+        loss.sum().backward()
+        wanted.append((loss.item(), theta.grad[0].tolist()))
+    found = run(ALIKE, "lossAndGradient", calls)
+    assert max(abs(g) for _, gradient in wanted for g in gradient) > 1
+    for ours, (loss, gradient) in zip(found, wanted, strict=True):
+        assert ours["loss"] == pytest.approx(loss, abs=1e-12)
+        assert ours["gradient"] == pytest.approx(gradient, abs=1e-11)
+
+
+def test_where_photographs_hardly_overlap_there_is_no_slope(generator):
+    images = as_data(grey(generator, 8, 8)), as_data(grey(generator, 8, 8))
+    far = [1, 0, 1.85, 0, 1, 0, 0, 0]
+    (found,) = run(ALIKE, "lossAndGradient", [[*images, far]])
+    assert found == {"loss": 1, "gradient": [0] * 8}
+    assert run(WITHOUT_PAGE, "ofNaN", [images]) == ["NaN"]
+
+
+@pytest.mark.parametrize("side", [12, 96])
+def test_steps_of_descent_are_adams(side):
+    source, target = (i.double().mean(1, keepdim=True) for i in two_shots()[:2])
+    start = torch.tensor([[0.9, -0.2, 0.05, 0.4, 0.9, 0, 0.02, -0.03]]).double()
+    call = [as_data(source), as_data(target), start[0].tolist(), side, 15]
+    (found,) = run(ALIKE, "descend", [call])
+    small, goal = (
+        F.interpolate(image, (side, side * 4 // 3), mode="bilinear", antialias=True)
+        for image in (source, target)
+    )
+    theta = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([theta], lr=0.3 / side)
+    for _ in range(15):
+        optimiser.zero_grad()
+        loss = homography.difference_of_views(small, goal, theta, F.grid_sample)
+        loss.sum().backward()
+        optimiser.step()
+    assert (theta - start).abs().max() > 0.02
+    assert found == pytest.approx(theta[0].tolist(), abs=1e-9)
+
+
+def started(degrees, **traits):
+    """The figure, its points turned from their right places about their middle."""
+    figure = make(widgets.TwoPhotographs, "x")
+    matrix = torch.tensor([*figure.wanted, 1.0]).double().view(3, 3)
+    seen = F.pad(SQUARE, (0, 1), value=1) @ matrix.T
+    places = pixels_of(seen[:, :2] / seen[:, 2:])
+    turn = affine.rotation(torch.tensor([degrees]))[0, :, :2].double()
+    turned = (places - places.mean(0)) @ turn.T + places.mean(0)
+    points = (turned / pixels_of(1)).flatten().tolist()
+    return make(widgets.TwoPhotographs, "x", points=points, **traits)
+
+
+def pixels_of(points):
+    return points * torch.tensor([64.0, 48.0]).double()
+
+
+def test_descent_on_photographs_ends_where_the_packages_does():
+    figure = started(20.0)
+    (found,) = run(WITHOUT_PAGE, "play", [[traits_of(figure)]])
+    images = (image.double() for image in figure._images.values())
+    theta, alike = homography.align_projective(
+        *images, figure.theta(), sampler=F.grid_sample
+    )
+    ours = torch.tensor([found["theta"]]).double()
+    # A start that differs by 1e-13 ends as much as 0.01 pixels elsewhere.
+    assert homography.corner_error(ours, theta, (96, 128)).item() < 0.06
+    assert found["alike"] == pytest.approx(alike.item(), abs=1e-4)
+    assert found["sides"] == sorted([12, 24, 48, 96] * 60)[1:]  # of the step to come
+    assert [note["byHand"] for note in found["history"]] == [True] + [False] * 240
+    first, last = (found["history"][k]["error"] for k in (0, -1))
+    assert first == pytest.approx(figure.error(), abs=1e-3)
+    assert found["error"] == last < 0.5
+
+
+@pytest.mark.parametrize(
+    ("degrees", "begin", "verdict"),
+    [
+        (8.0, "coarse", "Solved: descent has found the place."),
+        (8.0, "fine", "Solved: descent has found the place."),
+        (20.0, "coarse", "Solved: descent has found the place."),
+        (20.0, "fine", "A wrong valley: no small step makes the two more alike."),
+        (40.0, "coarse", "A wrong valley: no small step makes the two more alike."),
+    ],
+)
+def test_descent_on_photographs_tells_how_it_ends(degrees, begin, verdict):
+    figure = started(degrees, begin=begin)
+    (found,) = run(WITHOUT_PAGE, "play", [[traits_of(figure)]])
+    assert found["verdict"] == verdict
+    solved = verdict.startswith("Solved")
+    assert (found["error"] < 1) == solved
+    way = {"coarse": "beginning small", "fine": "beginning at full size"}[begin]
+    told = f"Furthest that descent has come from: {figure.error():.0f} pixels, {way}."
+    assert found["records"] == (told if solved else "")
+
+
+def test_one_photograph_over_the_other_is_the_packages():
+    figure = started(20.0)
+    (found,) = run(WITHOUT_PAGE, "overlay", [[traits_of(figure)]])
+    wanted = figure.overlay()[0]
+    assert found["data"] == pytest.approx(wanted.flatten().tolist(), abs=1e-6)
+    pale = (wanted[0] == wanted[1]) & (wanted[1] == wanted[2])
+    assert 0.05 < pale.double().mean() < 0.6
+
+
+def put(points, placed, which, to):
+    call = [points, placed, which, to, 4 / 3]
+    (found,) = run(PHOTOGRAPHS / "placing.js", "put", [call])
+    return torch.tensor(found, dtype=torch.double)
+
+
+def test_each_point_brings_two_numbers():
+    """A shift, then a turn and a scale, then a slant, then a tilt."""
+    start, to = SQUARE.tolist(), [-0.4, -0.5]
+    shifted = put(start, [False] * 4, 0, to)
+    assert torch.allclose(
+        shifted, SQUARE + torch.tensor([0.2, 0.1]).double(), atol=1e-6
+    )
+    turned = put(shifted.tolist(), [True, False, False, False], 1, [0.6, 0.1])
+    places = [to, [0.6, 0.1], [0.3, 0.9], [-0.6, 0.4]]
+    places = torch.tensor(places, dtype=torch.double)
+    assert torch.allclose(turned[:2], places[:2])
+    before, after = (pixels_of(p) - pixels_of(p)[0] for p in (shifted, turned))
+    grown = after[1].norm() / before[1].norm()
+    assert torch.allclose(after @ after.T, grown**2 * before @ before.T)
+    assert torch.linalg.det(after[1:3]) > 0  # not a mirror image
+    slanted = put(turned.tolist(), [True, True, False, False], 2, [0.3, 0.9])
+    assert torch.allclose(slanted[:3], places[:3])
+    assert torch.allclose(slanted[3], slanted[0] + slanted[2] - slanted[1])
+    tilted = put(slanted.tolist(), [True, True, True, False], 3, [-0.6, 0.4])
+    assert torch.allclose(tilted, places)
+    again = put(tilted.tolist(), [True] * 4, 0, [-0.5, -0.6])
+    assert torch.allclose(again[1:], places[1:])
+
+
+@pytest.mark.parametrize(
+    ("placed", "which", "to"),
+    [
+        ([True] * 4, 0, [0.7, 0.7]),  # across the others
+        ([True] * 4, 0, [0.6, 0.6]),  # onto another point
+        ([True, False, False, False], 1, [-0.6, -0.6]),
+        ([True, True, False, False], 2, [0.0, -0.6]),  # on one line
+        ([True, True, False, False], 2, [0.0, -0.9]),  # a mirror image
+        ([False] * 4, 0, [5.0, 0.0]),
+    ],
+)
+def test_what_cannot_be_shown_moves_nothing(placed, which, to):
+    assert torch.equal(put(SQUARE.tolist(), placed, which, to), SQUARE)
+
+
+def test_two_photographs_start_unsolved_with_a_goal():
+    made = make(widgets.TwoPhotographs, "x")
+    theta = made.theta()
+    assert theta[0].tolist() == pytest.approx([1, 0, 0, 0, 1, 0, 0, 0], abs=1e-12)
+    wanted = torch.tensor([made.wanted]).double()
+    off = homography.corner_error(theta, wanted, (96, 128)).item()
+    assert made.error() == pytest.approx(off)
+    assert off > 20
+    figure = made.still()
+    assert figure.get_suptitle() == two_photographs.GOAL
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["fixed", "moving", f"one over the other: {off:.0f} pixels off"]
+    assert not figure.axes[1].collections
+    plt.close(figure)
+    moved = started(20.0).still()  # once the points have moved, arrows lead to them
+    assert len(moved.axes[1].collections) == 1
+    plt.close(moved)
+
+
+def photographs(height=96, width=128, count=1, channels=3):
+    return torch.rand(count, channels, height, width)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((photographs(90), photographs(90), torch.zeros(1, 8)), r"\(1, 3, 90, 128\)"),
+        ((photographs(count=2), photographs(count=2), torch.zeros(1, 8)), "of 8"),
+        ((photographs(), photographs(channels=1), torch.zeros(1, 8)), "source's shape"),
+        ((photographs(), photographs(), torch.zeros(8)), r"wanted of shape \(1, 8\)"),
+        ((*two_shots(), SQUARE.flip(0).tolist()), "clockwise round a convex"),
+        ((*two_shots(), SQUARE[:3].tolist()), "marks to be four points"),
+    ],
+)
+def test_two_photographs_refuse_others(given, message):
+    with pytest.raises(ValueError, match=message):
+        widgets.TwoPhotographs("x", *given)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"points": [0.0] * 8}, "points to be eight numbers"),
+        ({"points": [float("nan")] * 8}, "but got"),
+        ({"points": SQUARE.flatten().tolist()[:6]}, "points to be eight numbers"),
+        ({"points": (10 * SQUARE).flatten().tolist()}, "from -4 to 4"),
+        ({"placed": [0, 1, 2, 0]}, "four times 0 or 1"),
+        ({"placed": [0, 1]}, "four times 0 or 1"),
+        ({"begin": "large"}, "large"),
+    ],
+)
+def test_two_photographs_refuse_what_they_cannot_show(bad, message):
+    figure = make(widgets.TwoPhotographs, "x")
     ((name, value),) = bad.items()
     before = getattr(figure, name)
     with pytest.raises(TraitError, match=message):
