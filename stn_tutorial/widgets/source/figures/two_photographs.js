@@ -63,6 +63,7 @@ function build(figure) {
   );
   const update = () => {
     two.update();
+    if (descent.silent) return;
     for (const panel of [target, source, overlay, error]) panel.update();
     const alike = `Correlation ${fixed(two.alike)}.`;
     verdict.textContent = `${descent.verdict} ${alike}`;

@@ -27,6 +27,7 @@ export class Descent {
     this.two = two;
     this.change = change;
     this.timer = 0;
+    this.silent = false; // all steps at once, with nothing to see between them
     this.steps = 0; // taken
     /** @type {"" | "done" | "lost" | "flat"} */
     this.end = "";
@@ -72,7 +73,9 @@ export class Descent {
   play() {
     if (this.end) this.reset();
     if (prefersStill()) {
+      this.silent = true;
       while (this.step());
+      this.silent = false;
       this.change();
       return;
     }

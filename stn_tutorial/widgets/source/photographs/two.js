@@ -50,7 +50,6 @@ export class TwoPhotographs {
     /** @type {Homography} */
     this.theta = []; // that the points say
     this.error = 0; // in pixels
-    this.alike = 0; // the correlation
     this.active = -1; // the point under the hand
     /** @type {{ error: number, byHand: boolean }[]} */
     this.history = [];
@@ -87,7 +86,6 @@ export class TwoPhotographs {
     this.seen = String(points);
     this.theta = fromPoints(this.marks, paired(points));
     this.error = cornerError(this.theta, this.figure.get("wanted"), this.source);
-    this.alike = 1 - lossAndGradient(this.source, this.target, this.theta).loss;
     this.history.push({ error: this.error, byHand: !this.following });
   }
 
@@ -165,6 +163,11 @@ export class TwoPhotographs {
       data[n + i] = data[2 * n + i] = value;
     }
     return { data, channels: 3, height, width };
+  }
+
+  /** The correlation of the two, where both show something. */
+  get alike() {
+    return 1 - lossAndGradient(this.source, this.target, this.theta).loss;
   }
 
   /** How far off it is, as text. */
