@@ -145,7 +145,8 @@ TOUCHES = {
     "fig-04-map": ["angle and scale", "Step"],
     "fig-05-learning": ["One moment on", "Image 3 of 16"],
     "fig-06-draw": ["upright", "start from this 2"],
-    "fig-08-six": ["all of it", "affine 6 numbers 10.1 px"],
+    "fig-08-six": ["all of it", "affine 6 numbers"],
+    "fig-09-hand": ["96 × 128 at once"],
     "fig-index-straighten": ["Without", "take this 7"],
 }
 

@@ -34,6 +34,7 @@ from stn_tutorial.widgets import (
     SampleLens,
     SixHeads,
     TurnIt,
+    TwoPhotographs,
 )
 from stn_tutorial.widgets.draw_and_straighten import trained_network
 from stn_tutorial.widgets.inside_transformer import KNOWN
@@ -1764,12 +1765,15 @@ def six(web):
 
 
 def tile(figure: Locator, head: str) -> Locator:
-    return figure.locator(".stn-tile", has=figure.page.get_by_text(head, exact=True))
+    name = figure.page.get_by_text(head, exact=True)
+    return figure.locator(".stn-six-tile", has=name)
 
 
 def take(figure: Locator, head: str) -> None:
-    tile(figure, head).click()
-    expect(tile(figure, head)).to_have_attribute("aria-pressed", "true")
+    """Take a head in hand, by a click on its bar: the whole tile is the button."""
+    tile(figure, head).locator(".stn-six-track").click(force=True)
+    button = tile(figure, head).get_by_role("button")
+    expect(button).to_have_attribute("aria-pressed", "true")
 
 
 def off(figure: Locator) -> float:
@@ -1945,3 +1949,204 @@ def test_without_motion_the_window_is_there_at_once(web):
     figure = open_figure(web, "fig-08-six")
     figure.get_by_role("button", name="Let this head do its best").click()
     assert off(figure) == 0
+
+
+# Two photographs
+
+
+@pytest.fixture
+def hand(web):
+    return open_figure(web, "fig-09-hand")
+
+
+def photographs_twin() -> TwoPhotographs:
+    """The chapter's figure as Python has it."""
+    traits = saved_traits("fig-09-hand")
+    images, start = [], 0
+    for _, *size in traits["shapes"]:
+        some = traits["pixels"][start : start + math.prod(size)]
+        images.append(torch.tensor(list(some)).view(1, *size) / 255)
+        start += math.prod(size)
+    return TwoPhotographs(
+        "x",
+        *images,
+        torch.tensor([traits["wanted"]]),
+        torch.tensor(traits["marks"]).view(4, 2).tolist(),
+    )
+
+
+def places_in(figure: Locator) -> list[float]:
+    """Where the four points stand, as their handles tell it."""
+    handles = figure.locator(".stn-handle").all()
+    return [value for handle in handles for value in label_numbers(handle)[1:]]
+
+
+def right_places(twin: TwoPhotographs) -> torch.Tensor:
+    """Where the source shows what the marks mark, shape (4, 2)."""
+    matrix = torch.tensor([*twin.wanted, 1.0]).view(3, 3)
+    marks = torch.tensor(twin.marks).view(4, 2)
+    seen = torch.cat([marks, torch.ones(4, 1)], 1) @ matrix.T
+    return seen[:, :2] / seen[:, 2:]
+
+
+def place_point(figure: Locator, number: int, x: float, y: float) -> None:
+    """Drag a point to a place in the moving photograph."""
+    handle = shown(figure, f"point {number}")
+    card = figure.locator(".stn-stage").nth(1).bounding_box()
+    box = handle.bounding_box()
+    right = card["x"] + (x + 1.1) / 2.2 * card["width"]
+    down = card["y"] + (y + 1.1) / 2.2 * card["height"]
+    drag(
+        figure.page,
+        handle,
+        right - box["x"] - box["width"] / 2,
+        down - box["y"] - box["height"] / 2,
+    )
+
+
+def pixels_off(figure: Locator) -> float:
+    heading = figure.locator(".stn-two-error .stn-title").inner_text()
+    return float(re.fullmatch(r"([\d.]+) pixels off", heading)[1])
+
+
+def assert_photographs(figure: Locator, twin: TwoPhotographs) -> None:
+    """Error and overlay are what the package makes of the points told."""
+    twin.points = places_in(figure)  # with two digits
+    assert pixels_off(figure) == pytest.approx(twin.error(), abs=1.5)
+    wanted = twin.overlay()[0]
+    spots = [(i, j) for i in range(5, 95, 9) for j in range(5, 125, 9)]
+    middles = [on_card((centre_of(j, 128), centre_of(i, 96)), 1.1) for i, j in spots]
+    read = torch.tensor(pixels(figure.locator("canvas").nth(2), middles)).double()
+    right = 255 * torch.stack([wanted[:, i, j] for i, j in spots])
+    gaps = (read - right).abs().amax(1)  # of a hundredth in a point, at an edge: some
+    assert gaps.median() < 6
+    assert (gaps > 60).double().mean() < 0.1
+    assert (right.amax(1) - right.amin(1) > 20).any()
+
+
+def halfway(figure: Locator) -> None:
+    """Point 1 on its pupil, and point 2 not yet."""
+    place_point(figure, 1, -0.72, -0.45)
+    place_point(figure, 2, 0.55, -0.5)
+
+
+def test_two_photographs_start_double_with_a_goal(hand):
+    twin = photographs_twin()
+    expect(hand).to_contain_text("Lay the moving photograph on the fixed one")
+    expect(hand.locator(".stn-map-verdict")).to_contain_text("Drag point 1")
+    assert pixels_off(hand) == round(twin.error())
+    assert_photographs(hand, twin)
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}])
+def test_both_photographs_and_their_overlay_share_one_scale(web, size):
+    web.tab.set_viewport_size(size)
+    figure = open_figure(web, "fig-09-hand")
+    boxes = [card.bounding_box() for card in figure.locator(".stn-stage").all()]
+    assert [box["width"] for box in boxes[:3]] == pytest.approx(
+        [boxes[0]["width"]] * 3, abs=0.5
+    )
+    for box in boxes[:3]:
+        assert box["width"] / box["height"] == pytest.approx(4 / 3, abs=0.03)
+    assert boxes[-1]["y"] + boxes[-1]["height"] - boxes[0]["y"] < size["height"]
+
+
+def test_descent_alone_is_lost_and_two_rough_points_bring_it_there(hand):
+    verdict = hand.locator(".stn-map-verdict")
+    play = hand.get_by_role("button", name="Let descent do it")
+    for begin in ("96 × 128 at once", "12 × 16 first"):
+        hand.get_by_role("button", name="Start again").click()
+        hand.get_by_role("button", name=begin).click()
+        play.click()
+        expect(verdict).to_contain_text(re.compile("wrong valley|out of shape"))
+    hand.get_by_role("button", name="Start again").click()
+    places = right_places(photographs_twin())
+    for number, off in ((1, 0.06), (2, -0.06)):
+        x, y = places[number - 1].tolist()
+        place_point(hand, number, x + off, y + off)
+    expect(verdict).to_contain_text("2 of 4 points placed")
+    begun = pixels_off(hand)
+    assert 3 < begun < 15
+    assert_photographs(hand, photographs_twin())
+    play.click()
+    expect(verdict).to_contain_text("Solved: descent has found the place.")
+    assert pixels_off(hand) < 0.09  # a few hundredths, as the caption says
+    told = f"Furthest that descent has come from: {begun:.0f} pixels, beginning small."
+    expect(hand.get_by_text(told)).to_be_visible()
+    assert_photographs(hand, photographs_twin())
+
+
+def test_halfway_it_arrives_from_small_images_alone(hand):
+    verdict = hand.locator(".stn-map-verdict")
+    play = hand.get_by_role("button", name="Let descent do it")
+    hand.get_by_role("button", name="96 × 128 at once").click()
+    halfway(hand)
+    play.click()
+    expect(verdict).to_contain_text("A wrong valley")
+    assert pixels_off(hand) > 10
+    hand.get_by_role("button", name="Start again").click()
+    hand.get_by_role("button", name="12 × 16 first").click()
+    halfway(hand)
+    play.click()
+    expect(verdict).to_contain_text("Solved")
+    assert pixels_off(hand) < 0.09
+
+
+def test_descent_on_photographs_walks_and_a_hand_stops_it(web, hand):
+    web.tab.emulate_media(reduced_motion="no-preference")
+    verdict = hand.locator(".stn-map-verdict")
+    halfway(hand)
+    before = pixels_off(hand)
+    hand.get_by_role("button", name="Let descent do it").click()
+    expect(verdict).to_contain_text(re.compile(r"step [1-9]\d* of 240, on 12 × 16"))
+    hand.get_by_role("button", name="Pause").click()
+    expect(verdict).to_contain_text("Paused: step")
+    paused = places_in(hand)
+    assert pixels_off(hand) != before
+    web.tab.wait_for_timeout(200)
+    assert places_in(hand) == paused
+    hand.get_by_role("button", name="Let descent do it").click()
+    shown(hand, "point 4").press("ArrowDown")
+    expect(verdict).to_contain_text("By hand: 3 of 4 points placed.")
+    stands = places_in(hand)
+    web.tab.wait_for_timeout(200)
+    assert places_in(hand) == stands
+
+
+def test_keys_move_a_point_and_those_not_placed_go_along(web, hand):
+    start = torch.tensor(photographs_twin().marks).view(4, 2)
+    shown(hand, "point 1").focus()
+    for key in ("ArrowRight", "ArrowUp", "Shift+ArrowUp"):
+        web.tab.keyboard.press(key)
+    now = torch.tensor(places_in(hand)).view(4, 2)
+    assert now == pytest.approx(
+        (start + torch.tensor([0.04, -0.044])).numpy(), abs=0.006
+    )
+    shown(hand, "point 2").press("ArrowDown")
+    then = torch.tensor(places_in(hand)).view(4, 2)
+    assert torch.equal(then[0], now[0])
+    assert ((then[2:] - now[2:]).norm(dim=1) > 0.005).all()
+    expect(hand.locator("[aria-live]")).to_contain_text("2 of 4 points placed")
+    hand.get_by_role("button", name="Start again").click()
+    assert torch.tensor(places_in(hand)).view(4, 2) == pytest.approx(
+        start.numpy(), abs=0.006
+    )
+
+
+def test_a_point_in_hand_shows_its_mark(hand):
+    x, y = photographs_twin().marks[6:]
+    beside = on_card((x - 7 * 2.2 / 330, y), 1.1)  # within the large dot alone
+    fixed, overlay = hand.locator("canvas").nth(0), hand.locator("canvas").nth(2)
+    assert pixels(fixed, [beside]) != [GRID]
+    assert pixels(overlay, [on_card((x, y), 1.1)]) != [GRID]
+    shown(hand, "point 4").focus()
+    assert pixels(fixed, [beside]) == [GRID]
+    assert pixels(overlay, [on_card((x, y), 1.1)]) == [GRID]
+
+
+def test_a_link_to_points_that_cross_is_not_followed(web):
+    usual = places_in(open_figure(web, "fig-09-hand"))
+    query = "points=0.6_-0.6_-0.6_-0.6_0.6_0.6_-0.6_0.6"
+    tab = web.open(f"{FIGURES['fig-09-hand']}?{query}#fig-09-hand")
+    assert places_in(tab.locator("#fig-09-hand .stn-figure")) == usual
+    assert web.faults == []

@@ -6,7 +6,7 @@ import { touchable } from "../figure.js";
 import { digitPanels, windowPanel } from "../heads/board.js";
 import { Glide } from "../heads/glide.js";
 import { HEADS } from "../heads/heads.js";
-import { LIMIT, Task } from "../heads/task.js";
+import { distortions, LIMIT, Task } from "../heads/task.js";
 import { tilesPanel } from "../heads/tiles.js";
 import { numbers, oneOf } from "../kept.js";
 import { element, fixed, note, title } from "../page.js";
@@ -70,8 +70,7 @@ function build(figure) {
     task.move(theta);
     speak();
   };
-  const distortions = Object.keys(figure.get("goals"));
-  const distortion = choice("The seven is", distortions, (name) =>
+  const distortion = choice("The seven is", distortions(figure), (name) =>
     take({ distortion: name }),
   );
   const view = windowPanel(task, move);
@@ -105,8 +104,7 @@ function build(figure) {
     { class: "stn-figure stn-six" },
     title("Lay the orange window on the green one. Which heads let you?"),
     element("div", { class: "stn-named" }, "The seven is", distortion.root),
-    board(view.root, ...digits.roots, remains.root),
-    remains.said,
+    board(view.root, ...digits.roots, remains.root, remains.said),
     element("div", { class: "stn-controls" }, one, all, again),
     title("The nearest that each head has come. Take another one in hand:"),
     tiles.root,
@@ -115,7 +113,7 @@ function build(figure) {
 }
 
 export default touchable(build, (model) => ({
-  distortion: oneOf(Object.keys(model.get("goals"))),
+  distortion: oneOf(distortions(model)),
   head: oneOf(Object.keys(HEADS)),
   theta: numbers(Array(6).fill([-LIMIT, LIMIT])),
 }));

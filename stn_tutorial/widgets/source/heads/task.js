@@ -40,6 +40,16 @@ export function pixelsApart(theta, goal, n) {
   return (Math.sqrt(sum / n ** 2) * n) / 2;
 }
 
+/**
+ * The distortions by name, in their order.
+ * @param {Pick<Figure<Traits>, "get">} figure
+ */
+export const distortions = (figure) =>
+  figure
+    .get("shapes")
+    .map(([name]) => name)
+    .filter((name) => name in figure.get("goals"));
+
 export class Task {
   /** @param {Figure<Traits>} figure */
   constructor(figure) {

@@ -9,7 +9,7 @@ import { HEADS, numbersOf } from "./heads.js";
 /** @import { Task } from "./task.js" */
 
 /**
- * A button that takes a head in hand, with its record.
+ * A button that takes a head in hand, and the head's record.
  * @param {Task} task
  * @param {string} head
  * @param {(head: string) => void} choose
@@ -25,9 +25,9 @@ function tile(task, head, choose) {
     element("strong", {}, head),
     element("span", {}, count === 1 ? "1 number" : `${count} numbers`),
     picture,
-    element("span", { class: "stn-six-track" }, bar),
-    remains,
   );
+  const track = element("div", { class: "stn-six-track" }, bar);
+  const root = element("div", { class: "stn-six-tile" }, button, track, remains);
   let drawn = "";
   const update = () => {
     const theta = task.best(head);
@@ -40,9 +40,9 @@ function tile(task, head, choose) {
     bar.style.width = `${(100 * off) / task.off(IDENTITY)}%`;
     const undone = task.undoes(theta);
     remains.textContent = `${fixed(off, 1)} px${undone ? " ✓" : ""}`;
-    button.classList.toggle("stn-six-undone", undone);
+    root.classList.toggle("stn-six-undone", undone);
   };
-  return { button, update };
+  return { root, update };
 }
 
 /**
@@ -53,7 +53,7 @@ function tile(task, head, choose) {
 export function tilesPanel(task, choose) {
   const tiles = Object.keys(HEADS).map((head) => tile(task, head, choose));
   const attributes = { class: "stn-six-heads", role: "group", "aria-label": "Head" };
-  const root = element("div", attributes, ...tiles.map(({ button }) => button));
+  const root = element("div", attributes, ...tiles.map((each) => each.root));
   const update = () => {
     for (const each of tiles) each.update();
   };
