@@ -41,7 +41,7 @@ function build(figure) {
   });
   const error = errorPanel(two);
   const verdict = note();
-  verdict.classList.add("stn-map-verdict");
+  verdict.classList.add("stn-map-verdict", "stn-two-verdict");
   const records = note();
   const play = button("", () => (descent.running ? descent.pause() : descent.play()));
   const again = button("Start again", () => {
@@ -54,7 +54,7 @@ function build(figure) {
     return `${height} × ${width}`;
   });
   const begin = choice(
-    "Descent begins on images of",
+    "Descent takes images of",
     { coarse: `${sizes[0]} first`, fine: `${sizes[1]} at once` },
     (value) => {
       descent.reset();
@@ -87,7 +87,7 @@ function build(figure) {
     ),
     verdict,
     element("div", { class: "stn-controls" }, play, again),
-    element("div", { class: "stn-named" }, "Descent begins on", begin.root),
+    element("div", { class: "stn-named" }, "Descent takes images of", begin.root),
     records,
     note(
       "Red: the moving photograph is brighter. Blue-green: the fixed one is. Grey: they " +

@@ -55,7 +55,7 @@ function card(two, words, label, paint) {
 /** @param {TwoPhotographs} two */
 export function targetPanel(two) {
   const label = "The fixed photograph, with the marks 1 to 4";
-  const { stage, root } = card(two, "Fixed", label, () => update());
+  const { stage, root } = card(two, "Fixed (target)", label, () => update());
   const update = () => {
     if (!stage.width) return;
     stage.clear();
@@ -114,7 +114,7 @@ function arrow(stage, from, to) {
  */
 export function sourcePanel(two, drop, choose) {
   const label = "The moving photograph, with arrows to where it is read";
-  const { stage, root } = card(two, "Moving", label, () => update());
+  const { stage, root } = card(two, "Moving (source)", label, () => update());
   const handles = two.marks.map((_, k) => {
     const handle = stage.handle(`point ${k + 1}`, COLOURS.grid, {
       get: () => two.points[k],
