@@ -151,7 +151,11 @@ class TwoPhotographs(TouchableFigure):
         figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.0))
         figure.suptitle(GOAL)
         height, width = self._images["target"].shape[2:]
-        titles = "fixed (target)", "moving (source)", f"one over the other: {self.error():.0f} pixels off"
+        titles = (
+            "fixed (target)",
+            "moving (source)",
+            f"one over the other: {self.error():.0f} pixels off",
+        )
         images = (
             self._images["target"][0],
             self._images["source"][0],
