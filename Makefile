@@ -66,7 +66,7 @@ chapter: environment
 	$(BIN)/jupyter-book build . --quiet
 	@echo "Look at: file://$(subst $() $(),%20,$(CURDIR))/_build/html/$(CHAPTER:.ipynb=.html)"
 
-book: environment
+book: environment node_modules/.package-lock.json
 	$(BIN)/jupyter-book build .
 	@echo "Open $(SITE) in a browser."
 
@@ -140,7 +140,7 @@ nbval: environment binder-environment $(PLAIN)
 	  $(TWO) loadfile --no-loadscope-reorder \
 	  --nbval --nbval-kernel-name binder --config-file pyproject.toml "$$@"
 
-site: environment
+site: environment node_modules/.package-lock.json
 	@echo; echo "== Site: built from clean, no warning allowed; elsewhere, byte for byte the same =="
 	$(BIN)/python site/build_twice.py
 

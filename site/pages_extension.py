@@ -21,6 +21,8 @@ THEME = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/s
 
 # The script draws each icon a second time, as SVG, and brings 1.5 MB of them.
 ICON_SCRIPT = re.compile(r'\s*<script[^>]*src="[^"]*/fontawesome\.js[^>]*></script>')
+# The figure that loads a program when it is asked to, as its page saves it.
+LIVE = "stn_tutorial.widgets.live_bench.LiveBench"
 ICON_NAME = re.compile(r"fa-[a-z0-9-]+")
 # In the theme's styles: selectors, and the character that they show.
 ICON_RULE = re.compile(r'([^{};]*)[{;][\w-]+:"(\\[0-9a-f]+|[^"\\])"')
@@ -54,13 +56,14 @@ def cut_font(source: Path, target: Path, characters: set[int]) -> None:
 
 
 class Scripts(HTMLParser):
-    """Collect a page's inline scripts, and note whether it saves widgets."""
+    """Collect a page's inline scripts, and note what widgets it saves."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.texts: list[str] = []
         self.saves_widgets = False
-        self.inside = False
+        self.may_compute = False
+        self.inside = self.among_widgets = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -68,7 +71,8 @@ class Scripts(HTMLParser):
         values = dict(attrs)
         if tag == "script" and "src" not in values:
             kind = values.get("type") or "text/javascript"
-            self.saves_widgets |= kind.endswith("widget-state+json")
+            self.among_widgets = kind.endswith("widget-state+json")
+            self.saves_widgets |= self.among_widgets
             self.inside = kind in ("text/javascript", "module")
             self.texts += [""] * self.inside
 
@@ -76,10 +80,12 @@ class Scripts(HTMLParser):
         """Take a script's text."""
         if self.inside:
             self.texts[-1] += data
+        elif self.among_widgets:
+            self.may_compute |= LIVE in data
 
     def handle_endtag(self, tag: str) -> None:
         """Leave a script."""
-        self.inside = False
+        self.inside = self.among_widgets = False
 
 
 def hashed(script: str) -> str:
@@ -95,11 +101,14 @@ def policy(page: str) -> str:
 
     - inline scripts, each by its hash: the theme, MathJax's settings, animations;
     - scripts from a `blob:`, where figures can be touched: each brings its code along;
+    - WebAssembly, on the page alone whose figure runs onnxruntime-web at the reader's
+      wish; it comes from the site, as all else (site/runtime_extension.py);
     - inline styles: MathJax and the figures write them, and so do notebooks' outputs;
     - pictures from `data:`: animations, and the theme's arrows and check marks.
     """
     scripts = Scripts(page)
     allowed = ["'self'", "blob:"] if scripts.saves_widgets else ["'self'"]
+    allowed += ["'wasm-unsafe-eval'"] if scripts.may_compute else []
     rules = [
         "default-src 'none'",
         " ".join(["script-src", *allowed, *sorted(set(map(hashed, scripts.texts)))]),

@@ -13,6 +13,51 @@
    * @typedef {Record<string, import("../../stn_tutorial/widgets/source/kept.js").Kind<unknown>>} Kept
    */
 
+  // onnxruntime-web's files on this site: a module, and what it computes with, packed.
+  const RUNTIME = {
+    wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm.gz"],
+    webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm.gz"],
+  };
+
+  /**
+   * Load onnxruntime-web from this site. It is larger than all else on a page, so a
+   * figure asks for it only when its reader does.
+   * @param {"wasm" | "webgpu"} kind
+   */
+  async function loadRuntime(kind) {
+    if (location.protocol === "file:") {
+      throw new Error(
+        "A page from disk may load no program: open it on the book's site.",
+      );
+    }
+    const root = document.documentElement.dataset.content_root ?? "./";
+    const folder = new URL(`${root}_static/onnxruntime/`, document.baseURI);
+    const [module, packed] = RUNTIME[kind].map((name) => new URL(name, folder).href);
+    const start = performance.now();
+    const answer = await fetch(packed);
+    if (!answer.ok) throw new Error("This site was built without onnxruntime-web.");
+    const file = await answer.arrayBuffer();
+    const ort = await import(module);
+    ort.env.wasm.numThreads = 1; // more would need headers that a plain server lacks
+    ort.env.wasm.wasmBinary = await unpacked(file);
+    const seconds = (performance.now() - start) / 1000;
+    const [code] = performance.getEntriesByName(module);
+    const size = code instanceof PerformanceResourceTiming ? code.encodedBodySize : 0;
+    return { ort, bytes: file.byteLength + size, seconds };
+  }
+
+  /**
+   * A file without its packing (gzip), which some servers have taken off already.
+   * @param {ArrayBuffer} file
+   */
+  function unpacked(file) {
+    if (new DataView(file).getUint16(0) !== 0x1f8b) return file;
+    const stream = new Blob([file]).stream();
+    return new Response(
+      stream.pipeThrough(new DecompressionStream("gzip")),
+    ).arrayBuffer();
+  }
+
   /**
    * What anywidget gives a figure: its traits, and word of their changes.
    * @implements {Host}
@@ -56,6 +101,10 @@
     }
     save_changes() {} // nobody listens
     send() {}
+    /** @param {"wasm" | "webgpu"} kind */
+    runtime(kind) {
+      return loadRuntime(kind);
+    }
   }
 
   /**

@@ -9,6 +9,7 @@ FIGURES = {
     "AffinePlayground": "affine_playground",
     "DrawAndStraighten": "draw_and_straighten",
     "InsideTransformer": "inside_transformer",
+    "LiveBench": "live_bench",
     "LossMap": "loss_map",
     "PoolIt": "pool_it",
     "SampleLens": "sample_lens",

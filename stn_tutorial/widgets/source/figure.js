@@ -5,6 +5,21 @@ import { Stage } from "./stage.js";
 
 /** @import { Kind } from "./kept.js" */
 
+/** @typedef {"wasm" | "webgpu"} Kernels what onnxruntime-web computes with */
+
+/**
+ * A part of onnxruntime-web, all that the book uses of it.
+ * @typedef {{ data: Float32Array }} OnnxTensor
+ * @typedef {Record<string, OnnxTensor>} OnnxTensors
+ * @typedef {{ run: (inputs: OnnxTensors) => Promise<OnnxTensors>, release: () => Promise<void> }} Session
+ * @typedef {object} Onnx
+ * @property {{ create: (file: Uint8Array, options: object) => Promise<Session> }} InferenceSession
+ * @property {new (type: string, data: Float32Array, shape: number[]) => OnnxTensor} Tensor
+ * @property {{ wasm: { numThreads?: number, wasmBinary?: ArrayBuffer } }} env
+ */
+
+/** @typedef {{ ort: Onnx, bytes: number, seconds: number }} Loaded with what it cost */
+
 /**
  * What anywidget gives a figure, and `figures.js` on the page: traits, and word of
  * their changes.
@@ -15,6 +30,8 @@ import { Stage } from "./stage.js";
  * @property {(change: string, listener: () => void) => void} on
  * @property {(change: string, listener: () => void) => void} off
  * @property {() => void} save_changes
+ * @property {(kind: Kernels) => Promise<Loaded>} [runtime] onnxruntime-web; the book's
+ *   site has it, a notebook has not
  */
 
 /**
