@@ -50,19 +50,6 @@ function meanAround(values, around) {
 }
 
 /**
- * A quantile, between two values where it falls between them.
- * @param {Float64Array} values
- * @param {number} share
- */
-function quantile(values, share) {
-  const sorted = values.slice().sort();
-  const at = share * (sorted.length - 1);
-  const below = Math.floor(at);
-  const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
-}
-
-/**
  * Ink 1, paper 0, in 42x42; and whether any ink is in sight.
  * @param {Float64Array} grey of a photograph
  * @returns {{ image: Image, ink: boolean }}
@@ -71,7 +58,7 @@ export function readPaper(grey) {
   const paper = meanAround(grey, AROUND);
   const share = grey.map((value, i) => (paper[i] - value) / Math.max(paper[i], 0.02));
   const dark = meanAround(share, SMOOTH);
-  const peak = quantile(dark, PEAK);
+  const peak = dark.slice().sort()[Math.floor(PEAK * dark.length)];
   const data = new Float64Array(42 * 42);
   for (const [i, value] of dark.entries()) {
     const ink = (value / Math.max(peak, LEAST) - LOW) / (HIGH - LOW);
