@@ -258,14 +258,15 @@ def test_report_goes_by_side_and_error(tmp_path):
     spread = f"{np.std(errors, ddof=1):.1f}"
     assert lines[3].split() == [
         *(FOUND, "22.0", "±", spread, "3", "0.50", "0.60", "90,000"),
-        *("8.0M", "1.20", "64,000"),
+        *("8.0M", "1.20"),
     ]
     assert lines[4].split()[:3] == ["cnn-averaged", "40.0", "1"]
     assert lines[5] == "scenes of 128x128:"
-    assert lines[6].split() == [
-        *("cnn-full", "30.0", "1", "90,000", "41.6M", "0.20", "64,000")
-    ]
-    assert max(map(len, lines)) <= 88
+    assert lines[6].split() == ["cnn-full", "30.0", "1", "90,000", "41.6M", "0.20"]
+    assert max(map(len, lines)) <= 79
+    of_one_size = report_scenes(tmp_path, side=64).splitlines()
+    assert of_one_size == lines[:5]
+    assert "no run on record" in report_scenes(tmp_path, side=160)
     of_contents = report_contents(tmp_path).splitlines()
     assert of_contents[1].split() == [FOUND, "64", "0.60", "0.30", "0.15", "0.07"]
     assert len(of_contents) == 2

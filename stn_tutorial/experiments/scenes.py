@@ -259,16 +259,22 @@ def time_reading(network: Network, side: int, rounds: int = 7) -> float:
     return round(10 * median(times), 4)  # 1000 ms a second, 100 scenes
 
 
-def report_scenes(out: str | Path) -> str:
-    """Write the runs on record as text: by side, and most accurate first."""
+def report_scenes(out: str | Path, side: int | None = None) -> str:
+    """Write the runs on record as text: by side, and most accurate first.
+
+    Args:
+        out: the folder of the records.
+        side: of the scenes, in pixels, where those of one size alone are wanted.
+    """
     entries = [e for e in summary(out) if e["data"].startswith("scenes-")]
+    if side is not None:
+        entries = [e for e in entries if e["data"] == f"scenes-{side}"]
     if not entries:
         return f"no run on record in {Path(out).resolve()}"
     lines = [
-        "Signs in scenes: test error in %, mean ± standard deviation over seeds; "
-        "cost a scene",
-        f"{'':24}{'error':>13}{'seeds':>6}{'overlap':>8}{'corr.':>6}{'weights':>8}"
-        f"{'mult.':>8}{'ms':>6}{'images':>9}",
+        "Signs in scenes: test error in % (mean ± s. d. of the seeds), cost a scene",
+        f"{'':19}{'error':>13}{'seeds':>6}{'overlap':>8}{'corr.':>6}{'weights':>8}"
+        f"{'mult.':>8}{'ms':>6}",
     ]
     found = described(out)
     entries.sort(key=lambda e: (int(e["data"].split("-")[1]), mean(e["errors"])))
@@ -276,8 +282,8 @@ def report_scenes(out: str | Path) -> str:
     for entry in entries:
         if entry["data"] != before:
             before = entry["data"]
-            side = entry["data"].split("-")[1]
-            lines.append(f"scenes of {side}x{side}:")
+            pixels = entry["data"].split("-")[1]
+            lines.append(f"scenes of {pixels}x{pixels}:")
         errors = entry["errors"]
         spread = f" ± {stdev(errors):.1f}" if len(errors) > 1 else ""
         runs = found[entry["data"], entry["model"]]
@@ -289,9 +295,9 @@ def report_scenes(out: str | Path) -> str:
         millions = runs[0]["multiplications"] / 1e6
         milliseconds = median(record["milliseconds"] for record in runs)
         lines.append(
-            f"{entry['model']:24}{f'{mean(errors):.1f}{spread}':>13}{len(errors):6}"
+            f"{entry['model']:19}{f'{mean(errors):.1f}{spread}':>13}{len(errors):6}"
             f"{fits:>8}{follows:>6}{entry['weights']:8,}{millions:7.1f}M"
-            f"{milliseconds:6.2f}{entry['images_seen']:9,}"
+            f"{milliseconds:6.2f}"
         )
     return "\n".join(lines)
 

@@ -43,6 +43,14 @@ WANTED = {
     "normalized coordinates": "glossary.html#term-normalised-coordinates",
     "color": "notation.html#colours",
     "overfit": "glossary.html#term-overfitting",
+    "heatmap": "08-beyond-affine.html#where-instead-of-how-much",
+    "unsupervised": "08-beyond-affine.html#without-any-label",
+    "test-time augmentation": (
+        "08-beyond-affine.html#the-rival-that-needs-no-transformer"
+    ),
+    "panorama": "09-the-sampler-at-work.html#two-photographs-of-one-scene",
+    "optical flow": "09-the-sampler-at-work.html#where-every-pixel-has-moved",
+    "Mask R-CNN": "09-the-sampler-at-work.html#boxes-out-of-a-feature-map",
 }
 
 
