@@ -42,7 +42,7 @@ def missing() -> str:
     The first call compiles it, in some ten seconds, and registers it with PyTorch. The
     result is kept in PyTorch's folder for extensions, where later calls find it.
 
-    Built in chapter 11, as ``build``.
+    Used in chapter 11.
     """
     if not shutil.which("ninja"):
         return "the program ninja, which drives the compiler, is not installed"
@@ -256,7 +256,7 @@ def affine_shrink(
         ValueError: a shape, dtype or device is wrong, points is not a whole number from
             1 on, or it is not given and theta is not finite.
 
-    Built in chapter 11.
+    Built in chapter 11, without the choice of ``points``.
     """
     _check_images(images)
     _check_theta(theta)
@@ -285,7 +285,7 @@ class FastTransformer(SpatialTransformer):
     does what :class:`stn_tutorial.transformer.SpatialTransformer` does, whose arguments
     and results it has.
 
-    Built in chapter 11.
+    Built in chapter 11, without other options.
     """
 
     def sample(

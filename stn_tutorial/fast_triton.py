@@ -139,7 +139,5 @@ def affine_sample(images: Tensor, theta: Tensor, h: int, w: int) -> Tensor:
     Returns:
         shape (N, C, h, w). The gradient is summed up by atomic additions, so its last
         bits may change from one call to the next.
-
-    Built in chapter 11.
     """
     return _Sample.apply(images, theta, h, w)
