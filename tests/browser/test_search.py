@@ -50,6 +50,9 @@ WANTED = {
     ),
     "panorama": "09-the-sampler-at-work.html#two-photographs-of-one-scene",
     "optical flow": "09-the-sampler-at-work.html#where-every-pixel-has-moved",
+    "slow": "11-fast-and-live.html#where-the-time-goes",
+    "quantization": "11-fast-and-live.html#eight-bits-and-the-geometry",
+    "webcam": "11-fast-and-live.html#live",
     "Mask R-CNN": "09-the-sampler-at-work.html#boxes-out-of-a-feature-map",
 }
 
