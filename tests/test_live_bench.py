@@ -24,9 +24,11 @@ PAPER, BENCH = SOURCE / "digit" / "paper.js", SOURCE / "live" / "bench.js"
 READ = f"""
 import {{ forward, readWeights }} from "{(SOURCE / "digit" / "network.js").as_uri()}";
 import {{ inOneRow }} from "{BENCH.as_uri()}";
-import {{ greyOf, readPaper }} from "{PAPER.as_uri()}";
+import {{ greyOf, readPaper, turned }} from "{PAPER.as_uri()}";
 export const read = (grey) => readPaper(Float64Array.from(grey));
 export const grey = (rgba) => greyOf(Uint8ClampedArray.from(rgba));
+const size = {{ channels: 1, height: {SIDE}, width: {SIDE} }};
+export const turn = (data, angle) => turned({{ ...size, data }}, angle);
 const weightsIn = (bytes) => readWeights(Uint8Array.from(bytes));
 export const row = (bytes) => inOneRow(weightsIn(bytes));
 export const answers = (bytes, photos) => photos.map((grey) =>
@@ -121,6 +123,30 @@ def test_each_photograph_is_read_rightly(photo):
         scores = trained_network()(read_paper(figure.picture()[None]))
     assert scores.argmax() == figure.labels[photo]
     assert scores.softmax(1).max() > 0.9
+
+
+def test_the_paper_is_turned_as_in_python():
+    figure = LiveBench("x", photo=1)
+    flat = (figure.picture().flatten()).tolist()
+    for angle in (-90, -33, 0, 71.5):
+        (turned,) = run(READ, "turn", [[flat, angle]])
+        wanted = LiveBench("x", photo=1, angle=angle).picture().flatten()
+        assert turned["data"] == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
+def test_turned_by_the_trainings_angles_the_paper_is_still_read():
+    answers = []
+    for angle in (-30, -15, 0, 15, 30):
+        image = read_paper(LiveBench("x", angle=angle).picture()[None])
+        with torch.inference_mode():
+            answers.append(trained_network()(image).argmax().item())
+    assert answers.count(3) >= 3
+
+
+@pytest.mark.parametrize("angle", [-91, 90.5, float("nan")])
+def test_an_angle_out_of_range_is_refused(angle):
+    with pytest.raises(TraitError, match="angle to be from -90 to 90"):
+        LiveBench("x", angle=angle)
 
 
 @pytest.mark.parametrize("photo", [-1, len(PHOTOGRAPHED)])

@@ -6,7 +6,7 @@ import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from stn_tutorial.affine import affine_grid
+from stn_tutorial.affine import affine_grid, rotation
 from stn_tutorial.data.digits import load_digits
 from stn_tutorial.data.paper import SIDE, paper_photos, read_paper
 from stn_tutorial.figures import (
@@ -18,6 +18,7 @@ from stn_tutorial.figures import (
     show_image,
 )
 from stn_tutorial.files import RECORDED
+from stn_tutorial.interpolation import grid_sample
 from stn_tutorial.widgets._figure import BUILT, TouchableFigure, javascript
 from stn_tutorial.widgets.draw_and_straighten import WEIGHTS, trained_network
 
@@ -33,9 +34,10 @@ class LiveBench(TouchableFigure):
     Args:
         label: the figure's name in the book.
         photo: which of the photographs is shown, from 0 on.
+        angle: by which its paper is turned counter-clockwise, -90 to 90 degrees.
 
     Raises:
-        TraitError: there is no such photograph.
+        TraitError: there is no such photograph, or the angle is outside its range.
 
     Used in chapter 11.
     """
@@ -43,6 +45,7 @@ class LiveBench(TouchableFigure):
     _esm = javascript("live_bench")
     _css = BUILT / "live_bench.css"
     photo = traitlets.Int(0).tag(sync=True)
+    angle = traitlets.Float(0).tag(sync=True)
     photos = traitlets.Bytes().tag(sync=True)
     labels = traitlets.List(traitlets.Int()).tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
@@ -68,10 +71,27 @@ class LiveBench(TouchableFigure):
             )
         return proposal["value"]
 
+    @traitlets.validate("angle")
+    def _in_range(self, proposal: dict) -> float:
+        if not -90 <= proposal["value"] <= 90:
+            raise traitlets.TraitError(
+                f"expected angle to be from -90 to 90, but got {proposal['value']}"
+            )
+        return proposal["value"]
+
     def picture(self) -> Tensor:
         """The photograph that is shown: grey values (1, 126, 126) from 0 to 1."""
         pixels = torch.tensor(list(self.photos)).view(-1, 1, SIDE, SIDE) / 255
-        return pixels[self.photo]
+        grid = affine_grid(
+            rotation(self.angle), (1, 1, SIDE, SIDE), align_corners=False
+        )
+        turned = grid_sample(
+            pixels[self.photo][None],
+            grid,
+            padding_mode="border",
+            align_corners=False,
+        )
+        return turned[0]
 
     def still(self) -> Figure:
         """The photograph, its ink with the grid, the straightened digit, the scores."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from notebooks import ROOT
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 from visit import BROWSERS, DESKTOP, FLAGS, SITE, Visit, chromium, serve
 
 
@@ -26,24 +26,38 @@ def server(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """Chromium, driven by Playwright."""
-    program = chromium()
-    if program is None:
+def program() -> str:
+    """The path of Chromium."""
+    found = chromium()
+    if found is None:
         reason = f"no browser: none of {', '.join(BROWSERS)} is installed"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=program,
-            headless=True,
-            args=FLAGS,
-            viewport=DESKTOP,
-        )
-        yield context
-        context.close()
+    return found
+
+
+@pytest.fixture(scope="session")
+def playwright(program: str) -> Iterator[Playwright]:
+    """What drives Chromium."""
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def browser(
+    playwright: Playwright, program: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrowserContext]:
+    """Chromium, driven by Playwright."""
+    context = playwright.chromium.launch_persistent_context(
+        tmp_path_factory.mktemp("profile"),
+        executable_path=program,
+        headless=True,
+        args=FLAGS,
+        viewport=DESKTOP,
+    )
+    yield context
+    context.close()
 
 
 @pytest.fixture

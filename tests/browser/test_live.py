@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from engines import Engine
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Playwright, expect
 from test_engines import engine, open_page, start, watched  # noqa: F401 fixtures
 from test_touch import FIGURES, open_figure
-from visit import FLAGS, Visit, chromium
+from visit import FLAGS, Visit
 
 LABEL = "fig-11-live"
 MADE = "--use-fake-device-for-media-stream"
@@ -122,19 +122,17 @@ def test_in_other_browsers_too(
 
 
 @pytest.fixture
-def camera(request: pytest.FixtureRequest, server: str) -> Iterator[Page]:
+def camera(
+    request: pytest.FixtureRequest, playwright: Playwright, program: str, server: str
+) -> Iterator[Page]:
     """The page in a Chromium with these flags."""
-    program = chromium()
-    if program is None:
-        pytest.skip("no browser")  # as in conftest, which fails where CI is set
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=[*FLAGS, *request.param]
-        )
-        tab = browser.new_page()
-        tab.goto(server + FIGURES[LABEL], wait_until="networkidle")
-        yield tab
-        browser.close()
+    browser = playwright.chromium.launch(
+        executable_path=program, args=[*FLAGS, *request.param]
+    )
+    tab = browser.new_page()
+    tab.goto(server + FIGURES[LABEL], wait_until="networkidle")
+    yield tab
+    browser.close()
 
 
 def parts(tab: Page) -> tuple[Locator, Locator, Locator, Locator]:
@@ -142,7 +140,7 @@ def parts(tab: Page) -> tuple[Locator, Locator, Locator, Locator]:
     figure = tab.locator(f"#{LABEL} .stn-figure")
     begin = figure.get_by_role("button", name="Let the camera see")
     stop = figure.get_by_role("button", name="Stop the camera")
-    return figure, begin, stop, figure.get_by_role("status").first
+    return figure, begin, stop, figure.locator("p[role=status]")
 
 
 def states(tab: Page) -> list[str]:
@@ -187,7 +185,9 @@ def test_the_camera_ends_with_what_it_is_for(camera: Page, way: str) -> None:
           Object.defineProperty(document, "hidden", { value: true });
           document.dispatchEvent(new Event("visibilitychange"));
         }""")
-    camera.wait_for_function("tracks.every(({ readyState }) => readyState === 'ended')")
+    camera.wait_for_function(
+        "() => tracks.every(({ readyState }) => readyState === 'ended')"
+    )
     if way == "hidden":
         expect(status).to_have_text("Stopped: the page was hidden.")
 
@@ -206,7 +206,9 @@ def test_a_camera_that_comes_too_late_is_let_go(camera: Page) -> None:
     begin.click()
     expect(status).to_contain_text("Waiting")
     stop.click()
-    camera.wait_for_function("tracks.length === 1 && tracks[0].readyState === 'ended'")
+    camera.wait_for_function(
+        "() => tracks.length === 1 && tracks[0].readyState === 'ended'"
+    )
     expect(begin).to_be_visible()
 
 

@@ -1,7 +1,9 @@
 // From a photograph of ink on paper to what the network was trained on, as read_paper of
 // stn_tutorial.data.paper does it.
 
-import { clip } from "../sampling.js";
+import { affineGrid, clip, gridSample } from "../sampling.js";
+
+import { DEGREE } from "./pose.js";
 
 /** @import { Image } from "../sampling.js" */
 
@@ -66,4 +68,21 @@ export function readPaper(grey) {
     data[42 * row + column] += clip(ink, 0, 1) / 9;
   }
   return { image: { data, channels: 1, height: 42, width: 42 }, ink: peak > LEAST };
+}
+
+/**
+ * A photograph of the same paper, turned; beyond its edge the edge goes on.
+ * @param {Image} photo
+ * @param {number} angle counter-clockwise, in degrees
+ */
+export function turned(photo, angle) {
+  const [cos, sin] = [Math.cos(angle * DEGREE), Math.sin(angle * DEGREE)];
+  const grid = affineGrid([cos, -sin, 0, sin, cos, 0], SIDE, SIDE);
+  const edge = 1 - 1 / SIDE; // the centre of the last pixel
+  return gridSample(
+    photo,
+    grid.map((value) => clip(value, -edge, edge)),
+    SIDE,
+    SIDE,
+  );
 }

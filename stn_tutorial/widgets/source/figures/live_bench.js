@@ -1,8 +1,8 @@
 // Live: a trained transformer before the reader's camera, and on the bench.
 
-import { button } from "../controls.js";
+import { button, slider } from "../controls.js";
 import { forward, look, readWeights } from "../digit/network.js";
-import { readPaper, SIDE } from "../digit/paper.js";
+import { readPaper, SIDE, turned } from "../digit/paper.js";
 import { scoreRows } from "../digit/scores.js";
 import { touchable } from "../figure.js";
 import { number } from "../kept.js";
@@ -18,6 +18,7 @@ import { COLOURS, toCanvas } from "../stage.js";
 /**
  * @typedef {object} Traits
  * @property {number} photo which of the photographs is shown
+ * @property {number} angle by which its paper is turned counter-clockwise, in degrees
  * @property {DataView} photos
  * @property {number[]} labels of these
  * @property {DataView} weights of the network
@@ -25,6 +26,7 @@ import { COLOURS, toCanvas } from "../stage.js";
  */
 
 const PIXELS = SIDE * SIDE;
+const ANGLES = [-90, 90];
 // Where a digit of the training's mean size fits: 20 of 42 pixels.
 /** @type {Point[]} */
 const GUIDE = [
@@ -40,10 +42,15 @@ class Eye {
   constructor(figure) {
     this.figure = figure;
     this.weights = readWeights(figure.get("weights"));
-    const { picture, ink, seen } = this.take(this.photo(figure.get("photo")));
+    const { picture, ink, seen } = this.take(this.still);
     this.picture = picture;
     this.ink = ink;
     this.seen = seen;
+  }
+
+  /** The photograph that is chosen, its paper turned. */
+  get still() {
+    return turned(this.photo(this.figure.get("photo")), this.figure.get("angle"));
   }
 
   /** @param {number} index */
@@ -87,7 +94,7 @@ function picturePanel(eye) {
 /** @param {Eye} eye */
 function inkPanel(eye) {
   const label = "The ink alone, with the sampling grid of theta over it";
-  const stage = eye.figure.stage([-1.2, -1.2, 1.2, 1.2], label, () => update());
+  const stage = eye.figure.stage([-1.35, -1.35, 1.35, 1.35], label, () => update());
   const update = () => {
     if (!stage.width) return;
     const { image, theta } = eye.seen;
@@ -161,7 +168,8 @@ function sourcePanel(eye, update) {
   const stop = button("Stop the camera", () => camera.stop("Stopped."));
   stop.hidden = true;
   const still = () => {
-    eye.see(eye.photo(figure.get("photo")));
+    turn.set(figure.get("angle"));
+    eye.see(eye.still);
     update();
   };
   const ready = figure.get("labels").map((digit, photo) => {
@@ -172,10 +180,17 @@ function sourcePanel(eye, update) {
     const attributes = { "aria-label": `photograph of a ${digit}` };
     return button(toCanvas(eye.photo(photo)), click, attributes);
   });
+  const [min, max] = ANGLES;
+  const format = (/** @type {number} */ value) => `${fixed(value, 0)}°`;
+  const turn = slider("turn it", { min, max, step: 1, format }, (angle) => {
+    camera.stop("Stopped.");
+    figure.send({ angle });
+  });
   const group = { class: "stn-controls", role: "group", "aria-label": "Pictures" };
-  const root = element("div", {}, element("div", group, ...ready, start, stop), status);
+  const choices = element("div", group, ...ready, start, stop);
+  const root = element("div", {}, choices, turn.root, status);
   root.append(camera.video);
-  figure.listen(["photo"], () => camera.state === "on" || still());
+  figure.listen(["photo", "angle"], () => camera.state === "on" || still());
   return { root, still };
 }
 
@@ -314,5 +329,6 @@ function build(figure) {
 }
 
 export default touchable(build, (model) => ({
+  angle: number(ANGLES),
   photo: number([0, model.get("labels").length - 1], { whole: true }),
 }));

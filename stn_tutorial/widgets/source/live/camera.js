@@ -44,7 +44,7 @@ export class Camera {
     const hide = () => document.hidden && this.stop("Stopped: the page was hidden.");
     document.addEventListener("visibilitychange", hide, away);
     addEventListener("pagehide", () => this.stop("Stopped: the page was left."), away);
-    ending.addEventListener("abort", () => this.stop(""));
+    ending.addEventListener("abort", () => this.#letGo()); // nobody is to be told
   }
 
   /** @param {State} state */
@@ -87,12 +87,16 @@ export class Camera {
    */
   stop(words) {
     if (this.state === "off") return;
+    this.#letGo();
+    this.#change("off", words);
+  }
+
+  #letGo() {
     this.tries++;
     clearTimeout(this.timer);
     if (this.stream) release(this.stream);
     this.stream = null;
     this.video.srcObject = null;
-    this.#change("off", words);
   }
 
   #look() {
