@@ -66,7 +66,7 @@ chapter: environment
 	$(BIN)/jupyter-book build . --quiet
 	@echo "Look at: file://$(subst $() $(),%20,$(CURDIR))/_build/html/$(CHAPTER:.ipynb=.html)"
 
-book: environment node_modules/.package-lock.json
+book: environment
 	$(BIN)/jupyter-book build .
 	@echo "Open $(SITE) in a browser."
 
