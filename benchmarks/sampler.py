@@ -35,7 +35,7 @@ from stn_tutorial.affine import affine_grid, compose, rotation, scaling
 from stn_tutorial.files import RECORDED, write_whole
 from stn_tutorial.interpolation import grid_sample, warp
 
-RECORD = RECORDED / "fast" / "sampler.json"
+RECORD = RECORDED / "sampler.json"
 SHAPES = [(256, 1, 28, 28), (16, 64, 56, 56), (64, 3, 224, 224), (1, 3, 1080, 1920)]
 COMPILED = SHAPES[:2]
 LARGE = (1, 3, 1024, 1024)

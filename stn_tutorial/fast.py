@@ -5,9 +5,11 @@ for graphics cards.
 """
 
 import math
+import platform
 import shutil
 import sys
 import warnings
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,6 +19,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 from stn_tutorial.affine import (
     _check_theta,
@@ -27,7 +35,7 @@ from stn_tutorial.affine import (
     without_autocast,
 )
 from stn_tutorial.interpolation import _check_floating, _check_images
-from stn_tutorial.transformer import SpatialTransformer
+from stn_tutorial.transformer import MODES, SpatialTransformer
 
 #: The kernel's source.
 SOURCE = Path(__file__).with_name("fast.cpp")
@@ -58,12 +66,30 @@ def _build() -> None:
     # When asked for: it imports setuptools
     from torch.utils import cpp_extension
 
-    # A home shared by different processors keeps a kernel for each kind.
-    kind = torch.backends.cpu.get_cpu_capability().lower().replace(" ", "_")
     flags = [*FLAGS, *(["-fopenmp"] if sys.platform == "linux" else [])]
-    cpp_extension.load(
-        f"stn_fast_{kind}", str(SOURCE), extra_cflags=flags, is_python_module=False
-    )
+    name = f"stn_fast_{_kind():08x}"
+    folder = Path(cpp_extension._get_build_directory(name, False))
+    with (folder / "turn").open("w") as turn:
+        if fcntl:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # falls with the process that holds it
+            # PyTorch's own lock stays behind where a process is killed while it builds,
+            # and all later ones would wait for it for ever.
+            (folder / "lock").unlink(missing_ok=True)
+        cpp_extension.load(
+            name, str(SOURCE), extra_cflags=flags, is_python_module=False
+        )
+
+
+def _kind() -> int:
+    """A number for this PyTorch and this kind of processor.
+
+    A home may be shared by different processors, and PyTorch may be replaced by another
+    version in its place: both need a kernel of their own.
+    """
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else [platform.processor()]
+    can = next((x for x in lines if x.startswith(("flags", "Features"))), lines[0])
+    return zlib.crc32(f"{torch.__version__} {platform.machine()} {can}".encode())
 
 
 @lru_cache  # PyTorch lets an operator be described only once
@@ -122,6 +148,15 @@ def _no_second(ctx: Any, *grads: Tensor) -> None:
         "the fast kernel knows no second derivative; take "
         "stn_tutorial.interpolation.warp or F.grid_sample where you need one"
     )
+
+
+def _refuse_tangents(*tensors: Tensor) -> None:
+    """PyTorch would drop them without a word: a derivative of 0."""
+    if any(unpack_dual(tensor).tangent is not None for tensor in tensors):
+        raise NotImplementedError(
+            "the fast kernel knows no forward-mode derivative, as torch.func.jvp asks "
+            "for; take stn_tutorial.interpolation.warp where you need one"
+        )
 
 
 def _fold(tensor: Tensor, dim: int | None, size: int) -> Tensor:
@@ -205,7 +240,7 @@ def affine_sample(
     _check_theta(theta)
     height, width = images.shape[2:] if size is None else pair(size)
     n = theta.shape[0] if images.shape[0] == 1 else images.shape[0]
-    if theta.shape[0] not in (1, n):
+    if theta.shape[0] != 1 and theta.shape[0] != n:  # "in" misleads torch.compile
         raise ValueError(
             f"expected one theta, or one for each image, but got {theta.shape[0]} "
             f"thetas for {n} images"
@@ -219,6 +254,8 @@ def affine_sample(
     source, theta = images.to(wide), theta.to(wide)
     source, theta = source.expand(n, -1, -1, -1), theta.expand(n, -1, -1)
     kernel = _kernel_for(images.device.type)
+    if kernel:
+        _refuse_tangents(source, theta)
     if kernel == "cpp":
         output = torch.ops.stn_fast.affine_sample(source, theta, height, width)
     elif kernel == "triton":
@@ -265,16 +302,26 @@ def affine_shrink(
         points = _points_for(images, theta.detach(), (height, width))
     _check_whole("points", points)
     fine = affine_sample(images, theta, (height * points, width * points))
-    return F.avg_pool2d(fine, points) if points > 1 else fine
+    if points == 1:
+        return fine
+    if not fine.numel():  # which pooling refuses where there are no channels
+        return fine[:, :, ::points, ::points]
+    return F.avg_pool2d(fine, points)
 
 
 def _points_for(images: Tensor, theta: Tensor, size: tuple[int, int]) -> int:
     """How many pixels of the input go along the longest side of one of the output."""
     if not theta.isfinite().all():
         raise ValueError("expected points, or a finite theta, which tells how many")
+    theta = theta.to(at_least_float32(theta.dtype))  # a half may not hold a size
     source = theta.new_tensor([[images.shape[3]], [images.shape[2]]])
     sides = theta[:, :, :2] * source / theta.new_tensor([size[1], size[0]])
     longest = float(sides.norm(dim=1).max()) if len(theta) else 1
+    if not math.isfinite(longest):
+        raise ValueError(
+            "expected points, or a theta that tells how many, but its pixels are too "
+            f"long to count: {theta.abs().max().item():.3g} is its largest number"
+        )
     return max(1, math.ceil(longest - 1e-3))
 
 
@@ -296,7 +343,9 @@ class FastTransformer(SpatialTransformer):
         mode: str | None = None,
     ) -> Tensor:
         """Warp a batch by a theta that is there already, as the parent does."""
-        plain = self.padding_mode == "zeros" and (mode or self.mode) == "bilinear"
+        mode = self.mode if mode is None else mode
+        plain = self.padding_mode == "zeros" and mode == "bilinear"
+        plain = plain and self.sampler in MODES  # not the reader's own
         floats = isinstance(input, Tensor) and input.is_floating_point()
         if not (plain and floats and self.grid_generator is affine_grid):
             return super().sample(input, theta, out_size, mode)

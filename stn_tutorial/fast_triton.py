@@ -15,35 +15,55 @@ BLOCK = 256
 
 
 @triton.jit
+def _number(pointer):
+    return tl.load(pointer).to(tl.float64)
+
+
+@triton.jit
+def _point(h, w, BLOCK: tl.constexpr):
+    """Which image, in 64 bits as a batch may need, and which of its points."""
+    blocks, program = tl.cdiv(h * w, BLOCK), tl.program_id(0)
+    point = program % blocks * BLOCK + tl.arange(0, BLOCK)
+    return (program // blocks).to(tl.int64), point
+
+
+@triton.jit
 def _place(theta, i, j, height, width, h, w):
-    """Where column i of row j reads, in pixels."""
-    along, down = 2.0 * i + 1 - w, 2.0 * j + 1 - h
-    a, b, tx = tl.load(theta), tl.load(theta + 1), tl.load(theta + 2)
-    c, d, ty = tl.load(theta + 3), tl.load(theta + 4), tl.load(theta + 5)
+    """Where column i of row j reads, in pixels, in float64."""
+    along, down = 2 * i.to(tl.float64) + 1 - w, 2 * j.to(tl.float64) + 1 - h
+    a, b, tx = _number(theta), _number(theta + 1), _number(theta + 2)
+    c, d, ty = _number(theta + 3), _number(theta + 4), _number(theta + 5)
     x = (a * width / w * along + b * width / h * down + tx * width + width - 1) / 2
     y = (c * height / w * along + d * height / h * down + ty * height + height - 1) / 2
     return x, y
 
 
 @triton.jit
+def _add(pointer, number):
+    tl.atomic_add(pointer, number.to(pointer.dtype.element_ty))
+
+
+@triton.jit
 def _forward(
     images, theta, out, channels, height, width, h, w, stride, BLOCK: tl.constexpr
 ):
-    n, point = tl.program_id(1), tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n, point = _point(h, w, BLOCK)
     used = point < h * w
     x, y = _place(theta + 6 * n, point % w, point // w, height, width, h, w)
     fx, fy = x - tl.floor(x), y - tl.floor(y)
-    for c in range(channels):
+    plane, line = images + n * stride, out + n * channels * h * w
+    for _ in range(channels):
         value = x + y - (x + y)  # 0, or NaN where a place is not finite
-        plane = images + n * stride + c * height * width
         for corner in tl.static_range(4):
             column, row = tl.floor(x) + corner % 2, tl.floor(y) + corner // 2
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            place = tl.where(inside, row * width + column, 0).to(tl.int32)
+            place = tl.where(inside, row * width + column, 0).to(tl.int64)
             weight = (fx if corner % 2 else 1 - fx) * (fy if corner // 2 else 1 - fy)
             pixel = tl.load(plane + place, mask=used & inside, other=0.0)
             value += tl.where(inside, weight * pixel, 0.0)
-        tl.store(out + (n * channels + c) * h * w + point, value, mask=used)
+        tl.store(line + point, value, mask=used)
+        plane += height * width
+        line += h * w
 
 
 @triton.jit
@@ -62,36 +82,40 @@ def _backward(
     SPREAD: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n, point = tl.program_id(1), tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n, point = _point(h, w, BLOCK)
     used = point < h * w
     i, j = point % w, point // w
     x, y = _place(theta + 6 * n, i, j, height, width, h, w)
     fx, fy = x - tl.floor(x), y - tl.floor(y)
     dx = x + y - (x + y)
     dy = dx
-    for c in range(channels):
-        g = tl.load(grad + (n * channels + c) * h * w + point, mask=used, other=0.0)
+    plane, line = images + n * stride, grad + n * channels * h * w
+    target = to_images + n * channels * height * width
+    for _ in range(channels):
+        g = tl.load(line + point, mask=used, other=0.0)
         for corner in tl.static_range(4):
             column, row = tl.floor(x) + corner % 2, tl.floor(y) + corner // 2
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
             inside = inside & used
-            place = tl.where(inside, row * width + column, 0).to(tl.int32)
-            place += c * height * width
+            place = tl.where(inside, row * width + column, 0).to(tl.int64)
             wx, wy = fx if corner % 2 else 1 - fx, fy if corner // 2 else 1 - fy
-            pixel = tl.load(images + n * stride + place, mask=inside, other=0.0)
+            pixel = tl.load(plane + place, mask=inside, other=0.0)
             dx += tl.where(inside, g * wy * pixel, 0.0) * (corner % 2 * 2 - 1)
             dy += tl.where(inside, g * wx * pixel, 0.0) * (corner // 2 * 2 - 1)
             if SPREAD:
-                target = to_images + n * channels * height * width + place
-                tl.atomic_add(target, g * wx * wy, mask=inside)
+                share = (g * wx * wy).to(to_images.dtype.element_ty)
+                tl.atomic_add(target + place, share, mask=inside)
+        plane += height * width
+        line += h * w
+        target += height * width
     dx, dy = tl.where(used, dx, 0.0) * width / 2, tl.where(used, dy, 0.0) * height / 2
-    u, v = (2.0 * i + 1 - w) / w, (2.0 * j + 1 - h) / h
-    tl.atomic_add(to_theta + 6 * n, tl.sum(dx * u))
-    tl.atomic_add(to_theta + 6 * n + 1, tl.sum(dx * v))
-    tl.atomic_add(to_theta + 6 * n + 2, tl.sum(dx))
-    tl.atomic_add(to_theta + 6 * n + 3, tl.sum(dy * u))
-    tl.atomic_add(to_theta + 6 * n + 4, tl.sum(dy * v))
-    tl.atomic_add(to_theta + 6 * n + 5, tl.sum(dy))
+    u, v = (2 * i.to(tl.float64) + 1 - w) / w, (2 * j.to(tl.float64) + 1 - h) / h
+    _add(to_theta + 6 * n, tl.sum(dx * u))
+    _add(to_theta + 6 * n + 1, tl.sum(dx * v))
+    _add(to_theta + 6 * n + 2, tl.sum(dx))
+    _add(to_theta + 6 * n + 3, tl.sum(dy * u))
+    _add(to_theta + 6 * n + 4, tl.sum(dy * v))
+    _add(to_theta + 6 * n + 5, tl.sum(dy))
 
 
 class _Sample(torch.autograd.Function):
@@ -105,7 +129,7 @@ class _Sample(torch.autograd.Function):
         out = images.new_empty(n, c, h, w)
         if out.numel():
             sizes = (c, height, width, h, w, images.stride(0))
-            programs = (triton.cdiv(h * w, BLOCK), n)
+            programs = (triton.cdiv(h * w, BLOCK) * n,)  # an axis more ends at 65,535
             _forward[programs](images, theta, out, *sizes, BLOCK=BLOCK)
         return out
 
@@ -122,7 +146,7 @@ class _Sample(torch.autograd.Function):
         if grad.numel():
             given = (grad.contiguous(), images, theta, to_images, to_theta)
             sizes = (c, height, width, h, w, images.stride(0))
-            programs = (triton.cdiv(h * w, BLOCK), n)
+            programs = (triton.cdiv(h * w, BLOCK) * n,)  # an axis more ends at 65,535
             _backward[programs](*given, *sizes, SPREAD=spread, BLOCK=BLOCK)
         return to_images if spread else None, to_theta if wanted else None, None, None
 

@@ -129,3 +129,20 @@ def test_what_makes_no_sense_is_refused(call, message):
 
 def test_three_pixels_make_one_of_the_networks():
     assert paper.SIDE == 3 * 42
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_photograph_is_drawn_of_what_is_no_number(digits, value):
+    broken = digits[0][:1].clone()
+    broken[0, 0, 14, 14] = value
+    with pytest.raises(ValueError, match="finite"):
+        paper_photos(broken, lots())
+    with pytest.raises(ValueError, match="finite pen"):
+        paper_photos(digits[0][:1], lots(), noise=value)
+
+
+@pytest.mark.parametrize("function", [lambda x: paper_photos(x, lots()), read_paper])
+@pytest.mark.parametrize("value", [[0.5], torch.zeros(1, 1, 28, 28, dtype=torch.uint8)])
+def test_what_is_no_tensor_of_floats_is_refused(function, value):
+    with pytest.raises(TypeError, match="tensor of floats, but got (list|torch.uint8)"):
+        function(value)

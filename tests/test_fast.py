@@ -1,6 +1,7 @@
 """The fused kernel against PyTorch's sampler in float64, and all that surrounds it."""
 
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -351,6 +352,26 @@ def test_vmap_of_the_way_back() -> None:
     assert torch.equal(mapped(*apart).flatten(0, 1), once)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # PyTorch's own
+def test_a_forward_mode_derivative_is_refused_and_not_0() -> None:
+    images, theta = random_case(2, 1, (5, 6))
+    with pytest.raises(NotImplementedError, match="forward-mode"):
+        torch.func.jvp(
+            lambda t: fast.affine_sample(images, t), (theta,), (theta.clone(),)
+        )
+
+
+def test_it_compiles_for_sizes_that_are_not_known() -> None:
+    compiled = torch.compile(
+        fast.affine_sample, fullgraph=True, dynamic=True, backend="aot_eager"
+    )
+    for n, size in ((2, (5, 6)), (3, (8, 4)), (1, (9, 9))):
+        images, theta = random_case(n, 2, size)
+        torch.testing.assert_close(
+            compiled(images, theta), fast.affine_sample(images, theta)
+        )
+
+
 def test_it_compiles_into_one_graph() -> None:
     """A batch that changes its size does not break it either."""
     compiled = torch.compile(fast.affine_sample, fullgraph=True, backend="aot_eager")
@@ -608,3 +629,43 @@ def test_the_fast_transformer_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) 
     mask = torch.ones(2, 1, 8, 8, dtype=torch.uint8)
     net.sample(mask, torch.eye(2, 3)[None], mode="nearest")
     assert len(called) == 1
+
+
+def test_the_fast_transformer_takes_the_readers_own_sampler() -> None:
+    def sevens(images: Tensor, grid: Tensor, *rest: object, **more: object) -> Tensor:
+        return torch.full((len(images), images.shape[1], *grid.shape[1:3]), 7.0)
+
+    images, theta = torch.rand(2, 1, 8, 8, generator=seeded()), rotation(20.0)
+    net = LocalisationNet((1, 8, 8))
+    module = fast.FastTransformer(net, sampler=sevens)
+    assert (module.sample(images, theta) == 7).all()
+    with pytest.raises(ValueError, match="mode"):
+        fast.FastTransformer(net).sample(images, theta, mode="")
+
+
+def test_shrinking_of_half_thetas_and_of_no_channels() -> None:
+    wide = torch.rand(1, 1, 2, 70_000, generator=seeded())
+    half = fast.affine_shrink(wide, torch.eye(2, 3).half()[None], (1, 35_000))
+    torch.testing.assert_close(half, F.avg_pool2d(wide, 2), atol=1e-5, rtol=0)
+    none = fast.affine_shrink(torch.zeros(2, 0, 9, 9), scaling(1.0), 3)
+    assert none.shape == (2, 0, 3, 3)
+    with pytest.raises(ValueError, match="too long to count"):
+        fast.affine_shrink(torch.zeros(1, 1, 99, 99), scaling(1e38), 3)
+
+
+def test_a_build_that_was_killed_does_not_stop_the_next(tmp_path) -> None:
+    """PyTorch's own lock stays behind, and it waits for that without an end."""
+    folder = tmp_path / f"stn_fast_{fast._kind():08x}"
+    folder.mkdir()
+    (folder / "lock").touch()
+    code = "from stn_tutorial import fast; print(fast.missing())"
+    environment = os.environ | {"TORCH_EXTENSIONS_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        check=True,
+    )
+    assert done.stdout.strip() == ""

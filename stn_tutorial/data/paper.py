@@ -49,17 +49,25 @@ def paper_photos(
         grey values (N, 1, 126, 126) from 0 to 1.
 
     Raises:
-        ValueError: the digits have another shape, or a number makes no sense.
+        TypeError: the digits are no tensor of floats.
+        ValueError: they have another shape or hold NaN or infinity, or a number makes
+            no sense.
 
     Used in chapter 11.
     """
+    if not isinstance(digits, Tensor) or not digits.is_floating_point():
+        raise TypeError(
+            f"expected digits to be a tensor of floats, but got {_kind(digits)}"
+        )
     if digits.ndim != 4 or digits.shape[1:] != (1, 28, 28):
         raise ValueError(
             f"expected digits of shape (N, 1, 28, 28), but got {tuple(digits.shape)}"
         )
-    if not (pen > 0 and noise >= 0 and 0 < shade <= 1):
+    if not digits.isfinite().all():
+        raise ValueError("expected digits of finite numbers, but some are not")
+    if not (0 < pen < math.inf and 0 <= noise < math.inf and 0 < shade <= 1):
         raise ValueError(
-            "expected pen > 0, noise >= 0 and shade in (0, 1], but got "
+            "expected finite pen > 0, noise >= 0 and shade in (0, 1], but got "
             f"pen={pen}, noise={noise}, shade={shade}"
         )
     n, fine = len(digits), 2 * SIDE
@@ -86,6 +94,10 @@ def paper_photos(
     return (made + noise * torch.randn(made.shape, generator=generator)).clamp(0, 1)
 
 
+def _kind(value: object) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+
+
 def mean_around(images: Tensor, side: int) -> Tensor:
     """The mean of the side x side pixels around each pixel, as far as there are any.
 
@@ -108,10 +120,15 @@ def read_paper(photos: Tensor) -> Tensor:
         images (N, 1, 42, 42) from 0 to 1; all NaN where a photograph holds NaN.
 
     Raises:
-        ValueError: the photographs have another shape.
+        TypeError: the photographs are no tensor of floats, such as bytes from 0 to 255.
+        ValueError: they have another shape.
 
     Built in chapter 11.
     """
+    if not isinstance(photos, Tensor) or not photos.is_floating_point():
+        raise TypeError(
+            f"expected photos to be a tensor of floats, but got {_kind(photos)}"
+        )
     if photos.ndim != 4 or photos.shape[1:] != (1, SIDE, SIDE):
         raise ValueError(
             f"expected photos of shape (N, 1, {SIDE}, {SIDE}), "

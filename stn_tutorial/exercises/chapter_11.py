@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from stn_tutorial.affine import affine, compose, rotation, scaling
-from stn_tutorial.exercises import Exercise, WrongForm, kind, tensor_of
+from stn_tutorial.exercises import (
+    Exercise,
+    WrongForm,
+    kind,
+    numbers_in,
+    one_number,
+    tensor_of,
+)
 
 # 11.1: where a row needs no checks
 
@@ -16,7 +23,7 @@ def rows() -> list[dict[str, float | int]]:
     given = [
         (0.0, 1.0, 8, 8),
         (-2.5, 0.75, 10, 20),
-        (12.0, -0.8, 10, 18),
+        (12.0, -0.75, 10, 18),
         (3.0, 0.0, 10, 6),
         (9.5, 0.0, 10, 6),
         (-30.0, 0.5, 10, 12),
@@ -42,10 +49,11 @@ def never_from_the_right(**case: Any) -> Tensor:
 
 
 def as_pair(got: object, **case: object) -> Tensor:
-    if not isinstance(got, (tuple, list)) or len(got) != 2:
+    numbers = numbers_in(got)
+    if numbers is None or numbers.numel() != 2:
         raise WrongForm(f"expected two whole numbers, but got {kind(got)}.")
-    first, end = (float(number) for number in got)
-    if first != int(first) or end != int(end):
+    first, end = numbers.double().flatten().tolist()
+    if not (first.is_integer() and end.is_integer()):  # NaN is none
         raise WrongForm(f"expected whole numbers, but got {first} and {end}.")
     return torch.tensor([0.0, 0.0] if first >= end else [first, end])
 
@@ -60,6 +68,7 @@ def windows() -> list[dict[str, object]]:
     return [
         {"theta": whole, "source": (64, 64), "target": (16, 16)},
         {"theta": whole, "source": (20, 20), "target": (40, 40)},
+        {"theta": whole, "source": (40, 200), "target": (20, 25)},
         {"theta": turned, "source": (240, 500), "target": (28, 60)},
         {"theta": slanted, "source": (99, 50), "target": (9, 30)},
     ]
@@ -81,11 +90,12 @@ def points(theta: Tensor, source: tuple[int, int], target: tuple[int, int]) -> T
 
 
 def as_count(got: object, **case: object) -> Tensor:
-    if isinstance(got, bool) or not isinstance(got, (int, float, Tensor)):
-        raise WrongForm(f"expected a whole number, but got {kind(got)}.")
-    if float(got) != int(got):
-        raise WrongForm(f"expected a whole number, but got {float(got):.3g}.")
-    return torch.tensor(float(got))
+    number = one_number(got)
+    if isinstance(number, bool):
+        raise WrongForm(f"expected a whole number, but got {number}.")
+    if not float(number).is_integer():  # NaN is none
+        raise WrongForm(f"expected a whole number, but got {number:.3g}.")
+    return torch.tensor(float(number))
 
 
 # 11.3: an output in strips
