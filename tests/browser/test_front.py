@@ -267,4 +267,4 @@ def test_three_ways_lead_in(web: Visit) -> None:
     figures = web.tab.locator("#figures-to-touch li a").evaluate_all(
         "all => all.map(a => a.getAttribute('href').split('#')[1])"
     )
-    assert len(figures) == len(set(figures)) == 9
+    assert len(figures) == len(set(figures)) == 12

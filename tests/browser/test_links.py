@@ -147,6 +147,7 @@ TOUCHES = {
     "fig-06-draw": ["upright", "start from this 2"],
     "fig-08-six": ["all of it", "affine 6 numbers"],
     "fig-09-hand": ["96 × 128 at once"],
+    "fig-11-live": ["photograph of a 2"],
     "fig-index-straighten": ["Without", "take this 7"],
 }
 

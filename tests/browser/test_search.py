@@ -20,7 +20,7 @@ WANTED = {
     "elastic": "06-the-papers-table.html#a-sheet-of-steel",
     "onnx": "cookbook.html#how-do-i-export-it-for-batches-of-any-size",
     "export": "cookbook.html#how-do-i-export-it-for-batches-of-any-size",
-    "opset": f"{API}.transformer.SpatialTransformer",
+    "opset": "11-fast-and-live.html#export",
     "mixed precision": f"{API}.transformer.SpatialTransformer",
     "deterministic": f"{API}.training.train",
     "diverge": f"{API}.training.train",
@@ -53,7 +53,7 @@ WANTED = {
     "slow": "11-fast-and-live.html#where-the-time-goes",
     "quantization": "11-fast-and-live.html#eight-bits-and-the-geometry",
     "webcam": "11-fast-and-live.html#live",
-    "Mask R-CNN": "09-the-sampler-at-work.html#boxes-out-of-a-feature-map",
+    "detector": "09-the-sampler-at-work.html#boxes-out-of-a-feature-map",
 }
 
 
