@@ -303,7 +303,10 @@ Tensor affine_sample(const Tensor& images, const Tensor& theta, int64_t h, int64
 std::tuple<Tensor, Tensor> affine_sample_backward(const Tensor& grad, const Tensor& images,
                                                   const Tensor& theta, bool for_images) {
   Tensor source = tidy(images), thetas = theta.contiguous();
+  TORCH_CHECK(grad.dim() == 4, "expected a gradient of 4 axes, got ", grad.sizes());
   auto s = shape_of(source, thetas, grad.size(2), grad.size(3));
+  TORCH_CHECK(grad.size(0) == s.n && grad.size(1) == s.c,
+              "expected a gradient of the output's shape, got ", grad.sizes());
   Tensor to_theta = at::zeros({s.n, 2, 3}, theta.options());
   Tensor to_images = for_images ? empty_as(s, source, s.height, s.width).zero_()
                                 : at::empty({0}, images.options());

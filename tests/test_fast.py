@@ -447,6 +447,10 @@ def test_the_operator_itself_checks_its_input() -> None:
     for theta in (torch.eye(2, 3)[None], torch.eye(2, 3).double().repeat(2, 1, 1)):
         with pytest.raises(RuntimeError, match="expected one theta an image"):
             operator(images, theta, 4, 5)
+    backward, thetas = torch.ops.stn_fast.affine_sample_backward, torch.eye(2, 3)
+    for shape in ((2, 1, 4, 5), (1, 3, 4, 5), (2, 3, 4)):
+        with pytest.raises(RuntimeError, match="expected a gradient of"):
+            backward(torch.rand(shape), images, thetas.repeat(2, 1, 1), True)
 
 
 @pytest.fixture
