@@ -27,11 +27,12 @@ FILTERS = {
     "st-cnn-small": (16, 32, 64, 128),
     "st2-cnn-small": (16, 32, 64, 106),
     "cnn-large": (32, 64, 128, 264),
+    "crop-cnn-large": (32, 64, 128, 264),
     "st-cnn-large": (32, 64, 128, 256),
 }
 #: The names that :func:`sign_network` takes.
 SIGN_MODELS = tuple(FILTERS)
-#: The share of the width that signs span, which is all that "crop-cnn-small" sees.
+#: The share of the width that signs span, which is all that the controls see.
 CROP = 0.75
 
 
@@ -43,8 +44,9 @@ def sign_network(model: str, classes: int = CLASSES) -> Network:
     transformer stands before it. A second one, where there is one, warps the feature
     maps of the second stage before they are pooled. Each is affine, starts as the
     identity, and keeps the size; where a grid leaves the image, the sampler repeats
-    the border. The control, "crop-cnn-small", sees the middle of each image, ``CROP``
-    of the width, enlarged to the size of the image: a transformer that cannot learn.
+    the border. The controls, "crop-cnn-small" and "crop-cnn-large", see the middle of
+    each image, ``CROP`` of the width, enlarged to the size of the image: a transformer
+    that cannot learn.
 
     Models of one size have equally many weights, but for 2%: "small" ones 0.35 million,
     "large" ones 1.2 million.
