@@ -21,6 +21,7 @@ from stn_tutorial.data.digits import load_digits
 from stn_tutorial.data.gtsrb import ARRAYS
 from stn_tutorial.data.scenes import NAMES
 from stn_tutorial.experiments import (
+    compact_rows,
     drawing_net,
     kept_scenes,
     kept_signs,
@@ -28,9 +29,9 @@ from stn_tutorial.experiments import (
     table1,
     undone,
 )
-from stn_tutorial.experiments.records import new_network
+from stn_tutorial.experiments.records import new_network, unpack
 from stn_tutorial.experiments.scenes import new_finder
-from stn_tutorial.networks import drawing_network
+from stn_tutorial.networks import drawing_network, table_network
 from stn_tutorial.sign_figures import read_tiles
 from stn_tutorial.signs import sign_network
 from stn_tutorial.training import error_rate, train
@@ -48,6 +49,12 @@ def digits(monkeypatch):
     monkeypatch.setattr(table1, "load_mnist", load_digits)
     monkeypatch.setitem(table1.VALIDATION, "mnist", table1.VALIDATION["digits"])
     return load_digits()
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name])
 
 
 # A perfect transformer
@@ -85,6 +92,54 @@ def test_undone_digits_are_on_record_as_such(digits, tmp_path, monkeypatch, caps
         assert record["test_images"] == 4 * 597
         lines.append(f"seed {seed}: {record['error']:.2f}%")
     assert capsys.readouterr().out.splitlines() == lines
+
+
+# The compact rows
+
+
+@pytest.fixture
+def rows(digits, tmp_path, monkeypatch):
+    """The folder of the compact rows, for short runs on one set."""
+    monkeypatch.setattr(compact_rows, "OUT", tmp_path)
+    monkeypatch.setattr(compact_rows, "IMAGES", FEW)
+    monkeypatch.setattr(compact_rows, "LESSONS", FEW)
+    monkeypatch.setattr(compact_rows, "DISTORTIONS", ["E"])
+    return tmp_path
+
+
+def test_compact_rows_are_runs_of_the_table_but_for_length_and_rate(
+    rows, tmp_path_factory, monkeypatch, capsys
+):
+    model = "st-cnn-compact-tps"
+    monkeypatch.setattr(compact_rows, "COMPACT", [model])
+    compact_rows.train_compact_rows()
+    names = [f"mnist-{model}-E-seed{seed}" for seed in range(3)]
+    records = [read_json(rows, name) for name in names]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name}: {record['error']:.2f}%"
+        for name, record in zip(names, records, strict=True)
+    ]
+    recipe = compact_rows.compact_recipe(model)
+    monkeypatch.setattr(table1, "table_recipe", lambda *_: recipe)
+    own = table1.run_cell("mnist", model, "E", 2, tmp_path_factory.mktemp("table"))
+    for what in ("recipe", "error", "wrong", "theta", "weights", "test_images"):
+        assert records[2][what] == own[what]
+
+
+def test_a_taught_transformer_is_that_of_the_fcn_before_a_new_compact_cnn(rows):
+    task = compact_rows.taught_task("E", seed=1)
+    lessons = table1.table_recipe("mnist", "st-fcn-affine", FEW)
+    teacher = table1.cell_task("mnist", "st-fcn-affine", "E", 1)
+    train(teacher.network, *teacher[1:4], lessons, teacher.validation, seed=1)
+    taught = teacher.network.transformer.state_dict()
+    assert_equal(task.network.transformer.state_dict(), taught)
+    heir = new_network(table_network, "st-cnn-compact-affine", "E", seed=1)
+    assert_equal(task.network.classifier.state_dict(), heir.classifier.state_dict())
+    record = compact_rows.train_compact_cell(compact_rows.TAUGHT, "E", 1)
+    assert record["images_seen"] == FEW * 3 // 4 // 128 * 128
+    assert record["lessons"]["images"] == FEW
+    assert len(unpack(record["theta"])) == 1000
+    assert record["weights"] == sum(p.numel() for p in task.network.parameters())
 
 
 # Learning rates

@@ -6,6 +6,7 @@ What the chapters say of them is asserted and filled in by the chapters' own cel
 import json
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from safetensors.torch import load_file
 
 from stn_tutorial import signs
 from stn_tutorial.checkpoints import load_weights, read_tensors
-from stn_tutorial.experiments import scenes, table1, traffic_signs
-from stn_tutorial.experiments.records import wrong_images
+from stn_tutorial.experiments import compact_rows, scenes, table1, traffic_signs
+from stn_tutorial.experiments.records import unpack, wrong_images
 from stn_tutorial.finders import SCENE_MODELS, START
 from stn_tutorial.networks import table_network
 
@@ -32,6 +33,11 @@ LONGER = {
     path.stem: json.loads(path.read_text())
     for path in (RECORDED / "longer").glob("*.json")
 }
+ROWS = {
+    path.stem: json.loads(path.read_text())
+    for path in (RECORDED / "compact_rows").glob("*.json")
+}
+TRIALS = json.loads((RECORDED / "trials.json").read_text())
 KEPT = RECORDED / "st-cnn-affine-RTS.safetensors"
 SIGNS = {
     path.stem: json.loads(path.read_text())
@@ -128,6 +134,55 @@ def test_the_longer_runs_are_runs_of_the_table_otherwise():
             assert record[key] == RECORDS[name][key]
         recipe = {**record["recipe"], "images": RECORDS[name]["recipe"]["images"]}
         assert recipe == RECORDS[name]["recipe"]
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_a_record_of_the_compact_rows_is_whole_and_follows_the_protocol(name):
+    record = ROWS[name]
+    model, distortion, seed = (record[k] for k in ("model", "distortion", "seed"))
+    assert name == f"mnist-{model}-{distortion}-seed{seed}"
+    assert record["recipe"] == asdict(compact_rows.compact_recipe(model))
+    taught = model == compact_rows.TAUGHT  # a quarter of its time went to lessons
+    assert record["images_seen"] == (288_000 if taught else 384_000)
+    assert record["test_images"] == 4 * 10_000
+    wrong = wrong_images(record)
+    assert record["error"] == pytest.approx(100 * wrong.float().mean().item())
+    assert ("lessons" in record) == taught
+    if taught:
+        network = table_network("st-fcn-affine", distortion)
+        kin = table_network("st-cnn-compact-affine", distortion)
+        network.classifier = kin.classifier
+    else:
+        network = table_network(model, distortion)
+    assert record["weights"] == sum(p.numel() for p in network.parameters())
+    assert ("theta" in record) == ("st-" in model)
+    if "theta" in record:
+        assert len(unpack(record["theta"])) == 1000
+
+
+def test_the_compact_rows_have_every_network_and_three_seeds_on_each_set():
+    sets = {record["distortion"] for record in ROWS.values()}
+    assert set(ROWS) == {
+        f"mnist-{model}-{name}-seed{seed}"
+        for name in sets
+        for model in compact_rows.COMPACT
+        for seed in range(3)
+    }
+
+
+def test_no_trial_of_the_compact_rows_is_clearly_better_than_their_recipe():
+    tried = [t for t in TRIALS if t["images"] == 96_000]
+    for model in {trial["model"] for trial in tried}:
+        recipe = compact_rows.compact_recipe(model)
+        of_model = [trial for trial in tried if trial["model"] == model]
+        assert len(of_model) == 6  # three on P, three on R
+        errors = {}
+        for trial in of_model:
+            ((what, value),) = trial["settings"].items()
+            both = errors.setdefault((what, value), [])
+            both.append(trial["validation_error"])
+        means = {setting: mean(both) for setting, both in errors.items()}
+        assert means[what, getattr(recipe, what)] < min(means.values()) + 0.04
 
 
 def test_pictures_stand_beside_the_first_seed_of_each_transformer():

@@ -16,6 +16,7 @@ import torch
 
 from stn_tutorial.distortions import DISTORTIONS
 from stn_tutorial.experiments.cluster import runs_on_cluster
+from stn_tutorial.experiments.compact_rows import train_compact_rows
 from stn_tutorial.experiments.difficulty import try_difficulties
 from stn_tutorial.experiments.drawing_net import train_drawing_net
 from stn_tutorial.experiments.evaluate import evaluate
@@ -134,6 +135,10 @@ SINGLE = {
         train_drawing_net,
         "train the network of the figure that readers draw digits for",
     ),
+    "compact-rows": (
+        train_compact_rows,
+        "train the compact CNN alone and behind every transformer",
+    ),
     "undone": (train_undone, "train the table's CNN behind a perfect transformer"),
     "rates": (try_rates, "try three learning rates on CNN and ST-CNN"),
     "difficulty": (try_difficulties, "train the FCN on other readings of the sets"),
@@ -144,6 +149,7 @@ RESUMED = (
     "table1",
     "gtsrb",
     "scenes",
+    "compact-rows",
     "undone",
     "difficulty",
     "scene-trials",

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -138,28 +139,31 @@ def run_cell(
     Used in chapter 6.
     """
     key = {"data": data, "model": model, "distortion": distortion, "seed": seed}
+    recipe = table_recipe(data, model, images)
+    prepare = partial(cell_task, data, model, distortion, seed)
+    return run(out, key, recipe, prepare, device)
 
-    def prepare() -> Task:
-        digits, held = split_digits(data)
-        test = table_test_set(data, distortion)
-        network = new_network(table_network, model, distortion, seed=seed)
-        task = Task(
-            network,
-            digits.train_images,
-            digits.train_labels,
-            distortion,
-            validation=distorted(*held, distortion, draws=1, seed=2),
-            test=test,
-        )
-        if network.transformer is None:
-            return task
-        followed = test[0][:FOLLOWED]
-        return task._replace(
-            watched=followed[:WATCHED],
-            describe=lambda network, _: {"theta": thetas_of(network, followed)},
-        )
 
-    return run(out, key, table_recipe(data, model, images), prepare, device)
+def cell_task(data: str, model: str, distortion: str, seed: int) -> Task:
+    """Prepare what a run of one cell trains, validates and tests with."""
+    digits, held = split_digits(data)
+    test = table_test_set(data, distortion)
+    network = new_network(table_network, model, distortion, seed=seed)
+    task = Task(
+        network,
+        digits.train_images,
+        digits.train_labels,
+        distortion,
+        validation=distorted(*held, distortion, draws=1, seed=2),
+        test=test,
+    )
+    if network.transformer is None:
+        return task
+    followed = test[0][:FOLLOWED]
+    return task._replace(
+        watched=followed[:WATCHED],
+        describe=lambda network, _: {"theta": thetas_of(network, followed)},
+    )
 
 
 @torch.no_grad()
