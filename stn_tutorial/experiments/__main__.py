@@ -137,7 +137,7 @@ SINGLE = {
     ),
     "compact-rows": (
         train_compact_rows,
-        "train the compact CNN alone and behind every transformer",
+        "train the compact CNN alone and behind transformers",
     ),
     "undone": (train_undone, "train the table's CNN behind a perfect transformer"),
     "rates": (try_rates, "try three learning rates on CNN and ST-CNN"),

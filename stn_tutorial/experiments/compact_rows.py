@@ -4,8 +4,8 @@ The paper's table holds each of its networks against a number in print. These ru
 networks of today against each other: one recipe, as much processor time, three seeds,
 and all errors on record image by image.
 
-Before a classifier that learns as quickly as this one a transformer may stand still. So
-one network has a transformer that was taught before an FCN.
+The transformers may stand still: every image gets the same theta. So one network has a
+transformer that was taught before an FCN, and keeps its localisation net.
 """
 
 from functools import partial
