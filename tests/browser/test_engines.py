@@ -76,9 +76,11 @@ TOLD = """async (label) => {
     await new Promise((done) => setTimeout(done, 60));
   }
 }"""
-BOX = """(selector) => {
+# Scroll to a part, wait until the window shows it, and give its place there.
+BOX = """async (selector) => {
   const part = document.querySelector(selector);
   part.scrollIntoView({ behavior: "instant" });
+  for (let frames = 0; frames < 2; frames++) await new Promise(requestAnimationFrame);
   const { left, top, right, bottom } = part.getBoundingClientRect();
   return [left, top, right, bottom];
 }"""
@@ -211,6 +213,7 @@ def walk(engine: Any, label: str) -> tuple[list[tuple[int, str, str]], Image.Ima
             engine.press(key)
             told.append((number, key, engine.run(TOLD, label)))
         number += 1
+    assert engine.run(BLANK) == []
     left, top, right, bottom = engine.run(BOX, f"#{label} .stn-figure")
     photograph = Image.open(io.BytesIO(engine.photograph())).convert("RGB")
     box = (left, top, right, min(bottom, DESKTOP["height"]))

@@ -121,12 +121,17 @@ function digitPanel(reading) {
   const input = inputCard(reading);
   const pad = padCard(reading);
   let draws = false;
+  const update = () => {
+    if (draws) pad.update();
+    else input.update();
+  };
   const show = (/** @type {boolean} */ pads) => {
     draws = pads;
     input.root.hidden = pads;
     pad.root.hidden = !pads;
     heading.textContent = pads ? "Draw a digit" : "Turn it, move it";
     pen.textContent = pads ? "Turn what you drew" : "Draw your own";
+    update(); // what comes back may be of an earlier pose
   };
   const pen = button("", () => {
     show(!draws);
@@ -151,10 +156,6 @@ function digitPanel(reading) {
     pen,
   );
   show(false);
-  const update = () => {
-    if (draws) pad.update();
-    else input.update();
-  };
   const root = element("div", {}, heading, input.root, pad.root);
   return { root, controls, update, putPenAway: () => show(false) };
 }
