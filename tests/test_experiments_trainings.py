@@ -4,7 +4,7 @@ The bundled digits stand for MNIST's, and few images for many.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 
 import numpy as np
@@ -25,6 +25,7 @@ from stn_tutorial.experiments import (
     drawing_net,
     kept_scenes,
     kept_signs,
+    open_cells,
     rates,
     table1,
     undone,
@@ -126,6 +127,25 @@ def test_compact_rows_are_runs_of_the_table_but_for_length_and_rate(
         assert records[2][what] == own[what]
 
 
+def test_on_r_alone_one_network_has_the_transformer_without_its_lessons(
+    rows, monkeypatch
+):
+    model = compact_rows.UNTAUGHT
+    monkeypatch.setattr(compact_rows, "COMPACT", ())
+    monkeypatch.setattr(compact_rows, "DISTORTIONS", ["R", "E"])
+    compact_rows.train_compact_rows()
+    assert {path.stem for path in rows.glob("*.json")} == {
+        f"mnist-{model}-R-seed{seed}" for seed in range(3)
+    }
+    assert read_json(rows, f"mnist-{model}-R-seed1")["images_seen"] == FEW
+    task = compact_rows.untaught_task("R", seed=1)
+    for name, part in (("st-fcn", "transformer"), ("st-cnn-compact", "classifier")):
+        twin = new_network(table_network, f"{name}-affine", "R", seed=1)
+        assert_equal(
+            getattr(task.network, part).state_dict(), getattr(twin, part).state_dict()
+        )
+
+
 def test_a_taught_transformer_is_that_of_the_fcn_before_a_new_compact_cnn(rows):
     task = compact_rows.taught_task("E", seed=1)
     lessons = table1.table_recipe("mnist", "st-fcn-affine", FEW)
@@ -140,6 +160,31 @@ def test_a_taught_transformer_is_that_of_the_fcn_before_a_new_compact_cnn(rows):
     assert record["lessons"]["images"] == FEW
     assert len(unpack(record["theta"])) == 1000
     assert record["weights"] == sum(p.numel() for p in task.network.parameters())
+
+
+# The open cells
+
+
+@pytest.mark.parametrize("model", ["fcn-128", "st-fcn-tps"])
+def test_an_open_cell_differs_from_the_table_in_digits_and_what_is_named(
+    model, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(open_cells, "OUT", tmp_path)
+    name = "TC" if model == "fcn-128" else "RTS"
+    changes = open_cells.OPEN_CELLS[model, name]
+    recipe = asdict(open_cells.open_recipe(model, name))
+    assert recipe == asdict(table1.table_recipe("mnist", "fcn")) | changes
+    monkeypatch.setitem(open_cells.OPEN_CELLS, (model, name), changes | {"images": FEW})
+    record = open_cells.train_open_cell(model, name, 1)
+    assert record["images_seen"] == FEW
+    task = open_cells.open_task(model, name, 1)
+    like = table1.cell_task("mnist", model.removesuffix("-128"), name, 1)
+    assert len(like.images) < len(task.images) == len(digits.train_images)
+    assert torch.equal(task.test[0], like.test[0])
+    weights = sum(p.numel() for p in like.network.parameters())
+    if model == "fcn-128":  # without its batch norm
+        weights = 3600 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
+    assert weights <= record["weights"] <= 1.001 * weights
 
 
 # Learning rates

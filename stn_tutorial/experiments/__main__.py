@@ -23,6 +23,7 @@ from stn_tutorial.experiments.evaluate import evaluate
 from stn_tutorial.experiments.jobs import Job, runs_here
 from stn_tutorial.experiments.kept_scenes import keep_scenes
 from stn_tutorial.experiments.kept_signs import keep_signs
+from stn_tutorial.experiments.open_cells import train_open_cells
 from stn_tutorial.experiments.rates import try_rates
 from stn_tutorial.experiments.records import summary, to_json
 from stn_tutorial.experiments.scene_traces import hunt_traces
@@ -139,6 +140,10 @@ SINGLE = {
         train_compact_rows,
         "train the compact CNN alone and behind transformers",
     ),
+    "open-cells": (
+        train_open_cells,
+        "train cells of the table again that stand above the paper, with more help",
+    ),
     "undone": (train_undone, "train the table's CNN behind a perfect transformer"),
     "rates": (try_rates, "try three learning rates on CNN and ST-CNN"),
     "difficulty": (try_difficulties, "train the FCN on other readings of the sets"),
@@ -150,6 +155,7 @@ RESUMED = (
     "gtsrb",
     "scenes",
     "compact-rows",
+    "open-cells",
     "undone",
     "difficulty",
     "scene-trials",

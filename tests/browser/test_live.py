@@ -173,13 +173,18 @@ def test_the_camera_sees_until_it_is_stopped(camera: Page) -> None:
 @pytest.mark.parametrize("way", ["removed", "photograph", "hidden"])
 def test_the_camera_ends_with_what_it_is_for(camera: Page, way: str) -> None:
     figure, begin, _, status = parts(camera)
+    pressed = figure.locator("[aria-label^=photograph][aria-pressed=true]")
+    expect(pressed).to_have_count(1)
     camera.evaluate(WATCH)
     begin.click()
     expect(status).to_contain_text("pictures a second")
+    expect(pressed).to_have_count(0)
     if way == "removed":
         figure.evaluate("figure => figure.remove()")
     elif way == "photograph":
-        figure.get_by_role("button", name="photograph of a 2").click()
+        photograph = figure.get_by_role("button", name="photograph of a 2")
+        photograph.click()
+        expect(photograph).to_have_attribute("aria-pressed", "true")
     else:
         camera.evaluate("""() => {
           Object.defineProperty(document, "hidden", { value: true });

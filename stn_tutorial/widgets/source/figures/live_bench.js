@@ -163,6 +163,7 @@ function sourcePanel(eye, update) {
     if (held === start || held === stop) (state === "off" ? start : stop).focus();
     if (words) status.textContent = words;
     if (state === "off") still();
+    mark();
   });
   const start = button("Let the camera see", () => camera.start());
   const stop = button("Stop the camera", () => camera.stop("Stopped."));
@@ -171,6 +172,7 @@ function sourcePanel(eye, update) {
     turn.set(figure.get("angle"));
     eye.see(eye.still);
     update();
+    mark();
   };
   const ready = figure.get("labels").map((digit, photo) => {
     const click = () => {
@@ -180,6 +182,11 @@ function sourcePanel(eye, update) {
     const attributes = { "aria-label": `photograph of a ${digit}` };
     return button(toCanvas(eye.photo(photo)), click, attributes);
   });
+  const mark = () => {
+    const chosen = camera.state === "on" ? undefined : figure.get("photo");
+    for (const [photo, each] of ready.entries())
+      each.setAttribute("aria-pressed", String(photo === chosen));
+  };
   const [min, max] = ANGLES;
   const format = (/** @type {number} */ value) => `${fixed(value, 0)}°`;
   const turn = slider("turn it", { min, max, step: 1, format }, (angle) => {
