@@ -9,6 +9,7 @@ import {
   SMALL,
   titled,
 } from "../cards.js";
+import { Clock } from "../clock.js";
 import { button, choice, slider } from "../controls.js";
 import { touchable } from "../figure.js";
 import { number, numbers, oneOf } from "../kept.js";
@@ -30,12 +31,10 @@ const PACE = 40; // milliseconds a step
  */
 function stepsPanel(descent) {
   const { figure } = descent;
-  let timer = 0;
-  const stop = () => {
-    clearInterval(timer);
-    timer = 0;
-    run.textContent = "Run";
-  };
+  const clock = new Clock(figure.ending, () => {
+    run.textContent = clock.running ? "Stop" : "Run";
+  });
+  const stop = () => clock.stop();
   const advance = () => {
     figure.send({ steps: Math.min(figure.get("steps") + 1, MOST_STEPS) });
     descent.tell();
@@ -47,22 +46,20 @@ function stepsPanel(descent) {
       descent.tell();
       return;
     }
-    run.textContent = "Stop";
-    timer = setInterval(() => {
+    clock.start(() => {
       advance();
-      if (descent.ended) stop();
+      return !descent.ended;
     }, PACE);
   };
   const step = button("Step", () => {
     stop();
     advance();
   });
-  const run = button("Run", () => (timer ? stop() : play()));
+  const run = button("Run", () => (clock.running ? stop() : play()));
   const restart = button("Back to the start", () => {
     stop();
     figure.send({ steps: 0 });
   });
-  figure.ending.addEventListener("abort", stop);
   return { root: element("div", { class: "stn-controls" }, step, run, restart), stop };
 }
 

@@ -1,5 +1,6 @@
 // Watch it learn: the moments of a training, with the grids of the images it watched.
 
+import { Clock } from "../clock.js";
 import { button, slider, thetaText } from "../controls.js";
 import { touchable } from "../figure.js";
 import { number } from "../kept.js";
@@ -106,27 +107,23 @@ function largePanel(training) {
 /** @param {Training} training */
 function timePanel(training) {
   const { figure, images, last } = training;
-  let timer = 0;
-  const stop = () => {
-    clearInterval(timer);
-    timer = 0;
-    play.textContent = "Play";
-  };
+  const clock = new Clock(figure.ending, () => {
+    play.textContent = clock.running ? "Pause" : "Play";
+  });
   const go = (/** @type {number} */ moment) => {
-    stop();
+    clock.stop();
     figure.send({ moment: clip(moment, 0, last) });
   };
   const start = () => {
     if (training.moment === last) figure.send({ moment: 0 });
-    play.textContent = "Pause";
-    timer = setInterval(() => {
+    clock.start(() => {
       if (training.moment < last - 1) figure.send({ moment: training.moment + 1 });
       else go(last);
+      return clock.running;
     }, PACE);
   };
-  const play = button("Play", () => (timer ? stop() : start()));
+  const play = button("Play", () => (clock.running ? clock.stop() : start()));
   play.hidden = prefersStill(); // the slider goes through the same moments
-  figure.ending.addEventListener("abort", stop);
   const format = (/** @type {number} */ k) => `${count(images[k])} images`;
   const time = slider("Moment", { min: 0, max: last, step: 1, format }, go);
   const root = element(
@@ -138,7 +135,7 @@ function timePanel(training) {
     time.root,
   );
   const update = () => time.set(training.moment);
-  return { root, update, go, isPlaying: () => timer !== 0 };
+  return { root, update, go, isPlaying: () => clock.running };
 }
 
 // Curves

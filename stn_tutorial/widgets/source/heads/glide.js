@@ -1,23 +1,21 @@
 // The window goes by itself to where its head comes nearest.
 
+import { Clock } from "../clock.js";
 import { prefersStill } from "../page.js";
 
 /** @import { Task } from "./task.js" */
 
 const STEPS = 30;
-const PACE = 25; // milliseconds a step
 
 export class Glide {
   /** @param {Task} task */
   constructor(task) {
     this.task = task;
-    this.timer = 0;
-    task.figure.ending.addEventListener("abort", () => this.stop());
+    this.clock = new Clock(task.figure.ending);
   }
 
   stop() {
-    clearInterval(this.timer);
-    this.timer = 0;
+    this.clock.stop();
   }
 
   start() {
@@ -29,11 +27,11 @@ export class Glide {
     }
     const start = task.theta;
     let step = 0;
-    this.timer = setInterval(() => {
+    this.clock.start(() => {
       step++;
       const share = step / STEPS;
       task.move(task.onTheWay(start, share * share * (3 - 2 * share)));
-      if (step === STEPS) this.stop();
-    }, PACE);
+      return step < STEPS;
+    });
   }
 }

@@ -1,5 +1,6 @@
 // Gradient descent that goes on from where the reader left the grid.
 
+import { Clock } from "../clock.js";
 import { lossAndGradient } from "../gradient.js";
 import { prefersStill } from "../page.js";
 import { clip } from "../sampling.js";
@@ -9,7 +10,6 @@ import { LIMIT } from "./transformer.js";
 /** @import { Transformer } from "./transformer.js" */
 
 const RATE = 0.3;
-const PACE = 25; // milliseconds a step
 const JUMP = 20; // steps at a time, for who wants no motion
 const DONE = 0.002; // of the target's variance
 const PATIENCE = 100; // steps without a better loss
@@ -36,19 +36,16 @@ export class Descent {
   constructor(transformer, change) {
     this.transformer = transformer;
     this.change = change;
-    this.timer = 0;
+    this.clock = new Clock(transformer.figure.ending, change);
     this.steps = 0;
     this.best = Number.POSITIVE_INFINITY;
     this.since = 0; // steps since the best loss
     /** @type {"" | "stuck" | "flat"} */
     this.end = "";
-    transformer.figure.ending.addEventListener("abort", () =>
-      clearInterval(this.timer),
-    );
   }
 
   get running() {
-    return this.timer !== 0;
+    return this.clock.running;
   }
 
   /** Forget how far it has come: the reader moves the grid. */
@@ -61,10 +58,7 @@ export class Descent {
   }
 
   pause() {
-    if (!this.running) return;
-    clearInterval(this.timer);
-    this.timer = 0;
-    this.change();
+    this.clock.stop();
   }
 
   play() {
@@ -74,10 +68,7 @@ export class Descent {
       this.change();
       return;
     }
-    this.timer = setInterval(() => {
-      if (!this.step()) this.pause();
-    }, PACE);
-    this.change();
+    this.clock.start(() => this.step());
   }
 
   /** Take one step; gives whether there is another one to take. */

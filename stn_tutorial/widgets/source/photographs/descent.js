@@ -1,5 +1,6 @@
 // Descent on a homography that goes on from where the hand left it, coarse to fine.
 
+import { Clock } from "../clock.js";
 import { fixed, prefersStill } from "../page.js";
 import { Adam, lossAndGradient } from "./alike.js";
 import { project } from "./homography.js";
@@ -9,7 +10,6 @@ import { SOLVED } from "./two.js";
 /** @import { Homography } from "./homography.js" */
 /** @import { TwoPhotographs } from "./two.js" */
 
-const PACE = 25; // milliseconds a step
 const STEPS = 60; // at each size
 const SIZES = 4; // each twice as large as the one before
 const RATE = 0.3; // of a pixel's half: the first steps
@@ -26,7 +26,7 @@ export class Descent {
   constructor(two, change) {
     this.two = two;
     this.change = change;
-    this.timer = 0;
+    this.clock = new Clock(two.figure.ending, change);
     this.silent = false; // all steps at once, with nothing to see between them
     this.steps = 0; // taken
     /** @type {"" | "done" | "lost" | "flat"} */
@@ -37,11 +37,10 @@ export class Descent {
     /** @type {Record<string, number>} */
     this.furthest = { coarse: 0, fine: 0 }; // of those from where it has arrived
     this.adam = new Adam(0);
-    two.figure.ending.addEventListener("abort", () => clearInterval(this.timer));
   }
 
   get running() {
-    return this.timer !== 0;
+    return this.clock.running;
   }
 
   /** The shorter side of the images that it is at, in pixels. */
@@ -64,10 +63,7 @@ export class Descent {
   }
 
   pause() {
-    if (!this.running) return;
-    clearInterval(this.timer);
-    this.timer = 0;
-    this.change();
+    this.clock.stop();
   }
 
   play() {
@@ -79,10 +75,7 @@ export class Descent {
       this.change();
       return;
     }
-    this.timer = setInterval(() => {
-      if (!this.step()) this.pause();
-    }, PACE);
-    this.change();
+    this.clock.start(() => this.step());
   }
 
   /** Take one step; gives whether there is another one to take. */
