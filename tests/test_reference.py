@@ -45,7 +45,8 @@ INTERNAL = {
     *("data", "data.download", "experiments", "experiments.cluster"),
     *("experiments.difficulty", "experiments.drawing_net", "experiments.jobs"),
     *("experiments.kept_scenes", "experiments.kept_signs", "experiments.rates"),
-    *("experiments.scene_traces", "experiments.undone", "fast_triton"),
+    *("experiments.open_cells", "experiments.scene_traces", "experiments.undone"),
+    "fast_triton",
     *("pitfalls.learning", "pitfalls.patient", "pitfalls.questions"),
     *("pitfalls.readings", "pitfalls.report"),
 }
