@@ -92,6 +92,20 @@ def both_ways(
     return torch.autograd.grad(function(images, theta), (images, theta), weight)
 
 
+def to_images(
+    function: Sampler, images: Tensor, theta: Tensor, weight: Tensor
+) -> tuple[Tensor, ...]:
+    """A forward pass, and a backward pass to images alone."""
+    return torch.autograd.grad(function(images, theta.detach()), images, weight)
+
+
+def to_theta(
+    function: Sampler, images: Tensor, theta: Tensor, weight: Tensor
+) -> tuple[Tensor, ...]:
+    """A forward pass, and a backward pass to theta alone."""
+    return torch.autograd.grad(function(images.detach(), theta), theta, weight)
+
+
 def forward(function: Sampler, images: Tensor, theta: Tensor, *_: Tensor) -> Tensor:
     """A forward pass alone."""
     with torch.no_grad():
@@ -174,15 +188,20 @@ def compare(
         sides["indexed, compiled"] = compiled(indexed), given
         sides["indexed, compiled, channels last"] = compiled(indexed), last
     result: dict[str, Any] = {"shape": shape, "threads": threads}
-    for kind, way in (("forward", forward), ("both", both_ways)):
-        calls = {
-            name: partial(way, function, *tensors)
-            for name, (function, tensors) in sides.items()
-        }
-        source, target = given[0].detach(), torch.empty(shape)
-        calls["copy"] = source.clone
-        calls["copy to the same place"] = partial(target.copy_, source)
-        times = seconds(calls)
+    copied, target = given[0].detach(), torch.empty(shape)
+    copies = {
+        "copy": copied.clone,
+        "copy to the same place": partial(target.copy_, copied),
+    }
+    ways = {"forward": forward, "both": both_ways}
+    if with_compiler:
+        ways |= {"to images": to_images, "to theta": to_theta}
+    for kind, way in ways.items():
+        calls: dict[str, Callable[[], object]] = {}
+        for name, (function, tensors) in sides.items():
+            if way in (forward, both_ways) or name in ("pytorch", "indexed, compiled"):
+                calls[name] = partial(way, function, *tensors)
+        times = seconds(calls | copies)
         result[kind] = {name: 1e3 * time for name, time in times.items()}
         ratios = [
             f"{name} {time / times['pytorch']:.2f}" for name, time in times.items()

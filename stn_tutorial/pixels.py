@@ -112,12 +112,12 @@ def theta_from_matrix(
         image.
 
     Raises:
-        ValueError: a shape or a size is wrong, a (3, 3) has a last row other than
-            (0, 0, s), which no affine transform has, or ``forward`` is asked of a
-            matrix that has no inverse.
+        ValueError: there is no matrix, a shape or a size is wrong, a (3, 3) has a last
+            row other than (0, 0, s), which no affine transform has, or ``forward`` is
+            asked of a matrix that has no inverse.
     """
-    if matrix is None:
-        raise ValueError("expected a matrix, but got None: its maker found none")
+    if matrix is None or type(matrix).__name__ == "FailedEstimation":
+        raise ValueError(f"expected a matrix, but its maker found none: {matrix}")
     (matrix,) = _floats(getattr(matrix, "params", matrix))
     rows = _affine_rows(matrix, max(*pair(in_size), *pair(out_size)))
     return pixel_to_normalised(invert(rows) if forward else rows, in_size, out_size)

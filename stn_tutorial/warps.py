@@ -274,10 +274,12 @@ def projective_from_matrix(
         it is that one which can be seen. (OpenCV shows both.)
 
     Raises:
-        ValueError: matrix is not real and of such a shape, or a size not (H, W); the
-            middle of the output lies on the horizon; or a forward matrix has no
-            inverse.
+        ValueError: there is no matrix, or it is not real and of such a shape; a size
+            is not (H, W); the middle of the output lies on the horizon; or a forward
+            matrix has no inverse.
     """
+    if matrix is None or type(matrix).__name__ == "FailedEstimation":  # scikit-image's
+        raise ValueError(f"expected a matrix, but its maker found none: {matrix}")
     dtype, eps = torch.get_default_dtype(), torch.finfo(torch.double).eps
     if matrix.is_complex() if isinstance(matrix, Tensor) else np.iscomplexobj(matrix):
         raise ValueError("expected a matrix of real numbers, but got complex ones")

@@ -21,6 +21,7 @@ from stn_tutorial.pixels import (
     turn_about,
 )
 
+ONE_SPOT = np.ones((4, 2))  # four points that tell nothing
 SIZE, OUT = (300, 451), (200, 320)
 NOSE = (258, 240)
 # From output to input pixels. A part of the output lies outside the photo.
@@ -370,6 +371,15 @@ TILTED = [[1, 0, 0], [0, 1, 0], [1e-3, 0, 1]]
         (lambda: theta_from_matrix(np.eye(4), SIZE, OUT), r"\(2, 3\) or \(3, 3\)"),
         (lambda: theta_from_matrix(np.eye(2), SIZE, OUT), r"\(2, 3\) or \(3, 3\)"),
         (lambda: theta_from_matrix(TILTED, SIZE, OUT), "projective_from_matrix"),
+        (lambda: theta_from_matrix(None, SIZE, OUT), "maker found none: None"),
+        (
+            lambda: theta_from_matrix(
+                transform.SimilarityTransform.from_estimate(ONE_SPOT, ONE_SPOT),
+                SIZE,
+                OUT,
+            ),
+            "maker found none: .",
+        ),
         (
             lambda: theta_from_matrix(np.diag([1.0, 1, 0]), SIZE, OUT),
             r"last row \(0, 0, s\), but got \[0.0, 0.0, 0.0\]",

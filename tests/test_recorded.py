@@ -16,7 +16,13 @@ from safetensors.torch import load_file
 
 from stn_tutorial import signs
 from stn_tutorial.checkpoints import load_weights, read_tensors
-from stn_tutorial.experiments import compact_rows, scenes, table1, traffic_signs
+from stn_tutorial.experiments import (
+    compact_rows,
+    open_cells,
+    scenes,
+    table1,
+    traffic_signs,
+)
 from stn_tutorial.experiments.records import unpack, wrong_images
 from stn_tutorial.finders import SCENE_MODELS, START
 from stn_tutorial.networks import table_network
@@ -36,6 +42,10 @@ LONGER = {
 ROWS = {
     path.stem: json.loads(path.read_text())
     for path in (RECORDED / "compact_rows").glob("*.json")
+}
+OPEN = {
+    path.stem: json.loads(path.read_text())
+    for path in (RECORDED / "open_cells").glob("*.json")
 }
 TRIALS = json.loads((RECORDED / "trials.json").read_text())
 KEPT = RECORDED / "st-cnn-affine-RTS.safetensors"
@@ -136,6 +146,28 @@ def test_the_longer_runs_are_runs_of_the_table_otherwise():
         assert recipe == RECORDS[name]["recipe"]
 
 
+def test_each_open_cell_has_three_seeds_by_its_recipe():
+    assert set(OPEN) == {
+        f"mnist-{model}-{name}-seed{seed}"
+        for model, name in open_cells.OPEN_CELLS
+        for seed in range(3)
+    }
+    for record in OPEN.values():
+        model, distortion = record["model"], record["distortion"]
+        recipe = open_cells.open_recipe(model, distortion)
+        assert record["recipe"] == asdict(recipe)
+        assert record["images_seen"] == recipe.images
+        assert record["test_images"] == 4 * 10_000
+        wrong = wrong_images(record).float().mean().item()
+        assert record["error"] == pytest.approx(100 * wrong)
+        network = (
+            open_cells.wider_fcn(distortion)
+            if model == open_cells.WIDER
+            else table_network(model, distortion)
+        )
+        assert record["weights"] == sum(p.numel() for p in network.parameters())
+
+
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_a_record_of_the_compact_rows_is_whole_and_follows_the_protocol(name):
     record = ROWS[name]
@@ -160,12 +192,12 @@ def test_a_record_of_the_compact_rows_is_whole_and_follows_the_protocol(name):
         assert len(unpack(record["theta"])) == 1000
 
 
-def test_the_compact_rows_have_every_network_and_three_seeds_on_each_set():
-    sets = {record["distortion"] for record in ROWS.values()}
-    rows = [(model, name) for name in sets for model in compact_rows.COMPACT]
-    rows.append((compact_rows.UNTAUGHT, "R"))
+def test_the_compact_rows_have_every_rival_and_three_seeds_on_each_set():
     assert set(ROWS) == {
-        f"mnist-{model}-{name}-seed{seed}" for model, name in rows for seed in range(3)
+        f"mnist-{model}-{name}-seed{seed}"
+        for name in SETS
+        for model in compact_rows.rivals(name)
+        for seed in range(3)
     }
 
 

@@ -746,6 +746,13 @@ BAD = {
         lambda: control_points(1),
         "side to be a whole number from 2 on, but got 1",
     ),
+    "no matrix": (lambda: projective_from_matrix(None, 4, 4), "maker found none: None"),
+    "a matrix that nobody could find": (
+        lambda: projective_from_matrix(
+            ProjectiveTransform.from_estimate(np.ones((4, 2)), np.ones((4, 2))), 4, 4
+        ),
+        "maker found none: .",
+    ),
     "a matrix of two rows": (
         lambda: projective_from_matrix(PIXELS[:2], 4, 4),
         r"shape \(3, 3\) or \(N, 3, 3\), but got \(2, 3\); .* lacks the row",

@@ -45,10 +45,9 @@ def wider_fcn(distortion: str) -> Network:
 def open_task(model: str, distortion: str, seed: int) -> Task:
     """Prepare a run as the table does, but with all digits to train on."""
     task = cell_task("mnist", model.removesuffix("-128"), distortion, seed)
-    digits = load_by_name("mnist")
     if model == WIDER:
-        wider = new_network(wider_fcn, distortion, seed=seed)
-        task = task._replace(network=wider)
+        task = task._replace(network=new_network(wider_fcn, distortion, seed=seed))
+    digits = load_by_name("mnist")
     return task._replace(images=digits.train_images, labels=digits.train_labels)
 
 
