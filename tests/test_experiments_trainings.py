@@ -25,10 +25,10 @@ from stn_tutorial.experiments import (
     drawing_net,
     kept_scenes,
     kept_signs,
-    open_cells,
     rates,
     table1,
     undone,
+    wider_fcn,
 )
 from stn_tutorial.experiments.records import new_network, unpack
 from stn_tutorial.experiments.scenes import new_finder
@@ -162,29 +162,25 @@ def test_a_taught_transformer_is_that_of_the_fcn_before_a_new_compact_cnn(rows):
     assert record["weights"] == sum(p.numel() for p in task.network.parameters())
 
 
-# The open cells
+# The wider FCN
 
 
-@pytest.mark.parametrize("model", ["fcn-128", "st-fcn-tps"])
-def test_an_open_cell_differs_from_the_table_in_digits_and_what_is_named(
-    model, digits, tmp_path, monkeypatch
+def test_the_wider_fcn_differs_from_the_table_in_width_digits_and_images(
+    digits, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(open_cells, "OUT", tmp_path)
-    name = "TC" if model == "fcn-128" else "RTS"
-    changes = open_cells.OPEN_CELLS[model, name]
-    recipe = asdict(open_cells.open_recipe(model, name))
-    assert recipe == asdict(table1.table_recipe("mnist", "fcn")) | changes
-    monkeypatch.setitem(open_cells.OPEN_CELLS, (model, name), changes | {"images": FEW})
-    record = open_cells.train_open_cell(model, name, 1)
+    recipe = asdict(wider_fcn.RECIPE)
+    assert recipe == asdict(table1.table_recipe("mnist", "fcn", 38_400_000))
+    monkeypatch.setattr(wider_fcn, "OUT", tmp_path)
+    monkeypatch.setattr(wider_fcn, "RECIPE", replace(wider_fcn.RECIPE, images=FEW))
+    wider_fcn.train_wider_fcn()
+    record = read_json(tmp_path, "mnist-fcn-128-TC-seed0")
+    assert (
+        capsys.readouterr().out == f"mnist-fcn-128-TC-seed0: {record['error']:.2f}%\n"
+    )
     assert record["images_seen"] == FEW
-    task = open_cells.open_task(model, name, 1)
-    like = table1.cell_task("mnist", model.removesuffix("-128"), name, 1)
+    task, like = wider_fcn.wider_task(), table1.cell_task("mnist", "fcn", "TC", 0)
     assert len(like.images) < len(task.images) == len(digits.train_images)
     assert torch.equal(task.test[0], like.test[0])
-    weights = sum(p.numel() for p in like.network.parameters())
-    if model == "fcn-128":  # without its batch norm
-        weights = 3600 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
-    assert weights <= record["weights"] <= 1.001 * weights
 
 
 # Learning rates

@@ -5,6 +5,7 @@ What the chapters say of them is asserted and filled in by the chapters' own cel
 
 import json
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
@@ -16,13 +17,7 @@ from safetensors.torch import load_file
 
 from stn_tutorial import signs
 from stn_tutorial.checkpoints import load_weights, read_tensors
-from stn_tutorial.experiments import (
-    compact_rows,
-    open_cells,
-    scenes,
-    table1,
-    traffic_signs,
-)
+from stn_tutorial.experiments import compact_rows, scenes, table1, traffic_signs
 from stn_tutorial.experiments.records import unpack, wrong_images
 from stn_tutorial.finders import SCENE_MODELS, START
 from stn_tutorial.networks import table_network
@@ -42,10 +37,6 @@ LONGER = {
 ROWS = {
     path.stem: json.loads(path.read_text())
     for path in (RECORDED / "compact_rows").glob("*.json")
-}
-OPEN = {
-    path.stem: json.loads(path.read_text())
-    for path in (RECORDED / "open_cells").glob("*.json")
 }
 TRIALS = json.loads((RECORDED / "trials.json").read_text())
 KEPT = RECORDED / "st-cnn-affine-RTS.safetensors"
@@ -146,26 +137,18 @@ def test_the_longer_runs_are_runs_of_the_table_otherwise():
         assert recipe == RECORDS[name]["recipe"]
 
 
-def test_each_open_cell_has_three_seeds_by_its_recipe():
-    assert set(OPEN) == {
-        f"mnist-{model}-{name}-seed{seed}"
-        for model, name in open_cells.OPEN_CELLS
-        for seed in range(3)
-    }
-    for record in OPEN.values():
-        model, distortion = record["model"], record["distortion"]
-        recipe = open_cells.open_recipe(model, distortion)
-        assert record["recipe"] == asdict(recipe)
-        assert record["images_seen"] == recipe.images
-        assert record["test_images"] == 4 * 10_000
-        wrong = wrong_images(record).float().mean().item()
-        assert record["error"] == pytest.approx(100 * wrong)
-        network = (
-            open_cells.wider_fcn(distortion)
-            if model == open_cells.WIDER
-            else table_network(model, distortion)
-        )
-        assert record["weights"] == sum(p.numel() for p in network.parameters())
+def test_the_wider_fcn_has_the_papers_width_and_images():
+    record = json.loads(
+        (RECORDED / "wider_fcn" / "mnist-fcn-128-TC-seed0.json").read_text()
+    )
+    longer = LONGER["mnist-fcn-TC-seed0"]
+    for key in ("distortion", "seed", "recipe", "images_seen", "test_images"):
+        assert record[key] == longer[key]
+    sizes = 60 * 60, 128, 128, 10
+    weights = sum((above + 1) * below for above, below in pairwise(sizes))
+    assert record["weights"] == weights + 2 * 128  # a factor beside each shift
+    wrong = wrong_images(record).float().mean().item()
+    assert record["error"] == pytest.approx(100 * wrong)
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

@@ -45,7 +45,7 @@ INTERNAL = {
     *("data", "data.download", "experiments", "experiments.cluster"),
     *("experiments.difficulty", "experiments.drawing_net", "experiments.jobs"),
     *("experiments.kept_scenes", "experiments.kept_signs", "experiments.rates"),
-    *("experiments.open_cells", "experiments.scene_traces", "experiments.undone"),
+    *("experiments.scene_traces", "experiments.undone", "experiments.wider_fcn"),
     "fast_triton",
     *("pitfalls.learning", "pitfalls.patient", "pitfalls.questions"),
     *("pitfalls.readings", "pitfalls.report"),

@@ -23,7 +23,6 @@ from stn_tutorial.experiments.evaluate import evaluate
 from stn_tutorial.experiments.jobs import Job, runs_here
 from stn_tutorial.experiments.kept_scenes import keep_scenes
 from stn_tutorial.experiments.kept_signs import keep_signs
-from stn_tutorial.experiments.open_cells import train_open_cells
 from stn_tutorial.experiments.rates import try_rates
 from stn_tutorial.experiments.records import summary, to_json
 from stn_tutorial.experiments.scene_traces import hunt_traces
@@ -36,6 +35,7 @@ from stn_tutorial.experiments.scenes import (
 from stn_tutorial.experiments.table1 import DRAWS, PAPER, report_table, table_jobs
 from stn_tutorial.experiments.traffic_signs import report_signs, sign_jobs
 from stn_tutorial.experiments.undone import train_undone
+from stn_tutorial.experiments.wider_fcn import train_wider_fcn
 from stn_tutorial.files import RECORDED, write_whole
 from stn_tutorial.finders import SCENE_MODELS, SIDES
 from stn_tutorial.networks import TABLE_MODELS
@@ -140,9 +140,9 @@ SINGLE = {
         train_compact_rows,
         "train the compact CNN alone and behind transformers",
     ),
-    "open-cells": (
-        train_open_cells,
-        "train cells of the table again that stand above the paper, with more help",
+    "wider-fcn": (
+        train_wider_fcn,
+        "train the FCN on TC with the paper's width, digits and images",
     ),
     "undone": (train_undone, "train the table's CNN behind a perfect transformer"),
     "rates": (try_rates, "try three learning rates on CNN and ST-CNN"),
@@ -155,7 +155,7 @@ RESUMED = (
     "gtsrb",
     "scenes",
     "compact-rows",
-    "open-cells",
+    "wider-fcn",
     "undone",
     "difficulty",
     "scene-trials",
