@@ -19,7 +19,8 @@ from stn_tutorial.files import RECORDED
 from stn_tutorial.networks import Network, fcn
 
 OUT = RECORDED / "wider_fcn"
-KEY = {"data": "mnist", "model": "fcn-128", "distortion": "TC", "seed": 0}
+SEED = 0
+KEY = {"data": "mnist", "model": "fcn-128", "distortion": "TC", "seed": SEED}
 RECIPE = replace(table_recipe("mnist", "fcn"), images=PAPER_IMAGES)
 
 
@@ -31,10 +32,10 @@ def wider_fcn() -> Network:
 
 def wider_task() -> Task:
     """Prepare the run as the table does, but for the network and all digits."""
-    task = cell_task("mnist", "fcn", "TC", KEY["seed"])
+    task = cell_task("mnist", "fcn", "TC", SEED)
     digits = load_by_name("mnist")
     return task._replace(
-        network=new_network(wider_fcn, seed=KEY["seed"]),
+        network=new_network(wider_fcn, seed=SEED),
         images=digits.train_images,
         labels=digits.train_labels,
     )
