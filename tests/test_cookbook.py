@@ -495,13 +495,13 @@ def test_the_largest_step_grows_with_the_rate_and_leaves_the_net(cook, cat):
     before = {name: p.clone() for name, p in net.named_parameters()}
     images, labels = cat[:, :, :240, :240].expand(2, -1, -1, -1), torch.arange(2)
     low, high = (cook["largest_step"](net, images, labels, r) for r in (1e-4, 1e-2))
-    assert high > 10 * low
+    assert high > 50 * low
     for name, p in net.named_parameters():
         assert torch.equal(p, before[name])
         assert p.grad is None
     moves = corners_move(cook, net, images, labels, 1e-4)
     assert len(moves) == 10
-    assert_close(low, max(moves), rtol=1e-2, atol=0)
+    assert_close(low, max(moves), rtol=1e-3, atol=0)
 
 
 def corners_move(cook, net, images, labels, rate):

@@ -178,6 +178,8 @@ def test_the_wider_fcn_differs_from_the_table_in_width_digits_and_images(
         capsys.readouterr().out == f"mnist-fcn-128-TC-seed0: {record['error']:.2f}%\n"
     )
     assert record["images_seen"] == FEW
+    linear = 3600 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
+    assert record["weights"] == linear + 2 * 128  # batch normalisation's factors
     task, like = wider_fcn.wider_task(), table1.cell_task("mnist", "fcn", "TC", 0)
     assert len(like.images) < len(task.images) == len(digits.train_images)
     assert torch.equal(task.test[0], like.test[0])
